@@ -1,0 +1,73 @@
+//! Tasks that compute inside the guest.
+//!
+//! This version runs tasks whose profile asks for no columns: everything comes from parameters
+//! and input files. Sessions over datasets use the same facet and come with the datasets.
+
+use std::time::Duration;
+
+use bindery_bindings::{
+    compute::exports::bindery::task::compute_task::Session, convert,
+    host::bindery::task::types as wit,
+};
+use bindery_core::{CostReceipt, GuestError, ItemOutcome, Request};
+
+use crate::{FileGrants, GuestFailure, GuestLine, Plugin};
+
+/// A callback that hears of progress: share done and a word about it.
+pub type ProgressSink = Box<dyn FnMut(f32, &str) + Send + Sync>;
+
+impl Plugin {
+    /// Runs a compute task from open to finish on one instance.
+    ///
+    /// # Errors
+    /// The three kinds of [`GuestFailure`].
+    pub async fn compute(
+        &self,
+        request: &Request,
+        grants: FileGrants,
+        wall: Duration,
+        progress: ProgressSink,
+    ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
+        const PHASE: &str = "compute";
+        let facet = self
+            .compute
+            .clone()
+            .ok_or_else(|| GuestFailure::host(PHASE, "the plugin has no compute tasks"))?;
+        let asked = wit::Request::from(request);
+        let answer = self
+            .runtime
+            .call(
+                self.spec(
+                    PHASE,
+                    self.limits().compute.with_wall(wall),
+                    grants,
+                    request.seed,
+                ),
+                async move |store| {
+                    store.data_mut().progress = Some(progress);
+                    let facet = facet.instantiate_async(&mut *store).await?;
+                    let task = facet.bindery_task_compute_task();
+                    let profile = task.call_profile(&mut *store, &asked.task).await?;
+                    if !profile.columns.is_empty() {
+                        return Ok(Err(GuestFailure::Refused(GuestError::Unsupported(
+                            "the task needs a dataset".to_owned(),
+                        ))));
+                    }
+                    let refused = |error: wit::Error| Ok(Err(GuestFailure::Refused(error.into())));
+                    let sessions = task.session();
+                    let session: Session = match sessions.call_open(&mut *store, &asked).await? {
+                        Ok(session) => session,
+                        Err(error) => return refused(error),
+                    };
+                    match sessions.call_finish(&mut *store, session).await? {
+                        Ok(items) => Ok(Ok(items)),
+                        Err(error) => refused(error),
+                    }
+                },
+            )
+            .await?;
+        let items = convert::outcomes(&request.items, answer.value)
+            .map_err(|fault| GuestFailure::rubbish(PHASE, fault))?;
+        Ok((items, answer.receipt, answer.lines))
+    }
+}

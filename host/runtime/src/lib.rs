@@ -1,0 +1,46 @@
+//! Hosts WASM components.
+//!
+//! - [`Runtime`]: one wasmtime engine for the process, its limits and its compile cache.
+//! - [`Plugin`]: a loaded component with the facets it exports (tasks, formats).
+//! - [`Catalog`]: which plugin answers for which task, format and collection.
+//! - [`GuestFailure`]: the three kinds of failure, kept apart: the guest says no, the guest
+//!   breaks, the host breaks.
+//!
+//! Invariants:
+//! - Every call runs on a fresh instance with limits of its own, on a bounded pool of blocking
+//!   threads and never on a tokio worker. An instance that failed is never used again.
+//! - A guest sees no environment, no arguments, no network, no real clock and no real chance:
+//!   the random source is seeded from the request, so an answer can be repeated.
+//! - This crate does not know what tasks do.
+
+mod cache;
+mod call;
+mod catalog;
+mod compute;
+mod disk;
+mod engine;
+mod failure;
+mod format;
+mod limits;
+mod lines;
+mod pipe;
+mod plan;
+mod plugin;
+mod schema;
+mod state;
+mod validate;
+
+pub use self::{
+    call::FileGrants,
+    catalog::{Catalog, CatalogError, FormatEntry, Sniffed, TaskEntry},
+    compute::ProgressSink,
+    engine::{Runtime, RuntimeConfig, RuntimeError},
+    failure::{GuestBreak, GuestFailure, TrapKind},
+    format::{FileFault, Inspected, Record, RecordBatch},
+    limits::{CallLimits, LimitClasses},
+    lines::GuestLine,
+    plan::{Monitor, MonitorFeed, MonitorSignal},
+    plugin::{LoadError, Plugin, PluginFacets},
+    schema::ParameterSchema,
+    validate::Validated,
+};

@@ -1,0 +1,371 @@
+//! A loaded component.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bindery_bindings::{
+    compute::ComputeFacetPre, convert, definition::DefinitionFacetPre, engine::EngineFacetPre,
+    format::FormatFacetPre,
+};
+use bindery_core::{Digest, TaskDefinition, definition::FormatDescription, limits};
+use wasmtime::component::Component;
+
+use crate::{
+    CallLimits, FileGrants, GuestFailure, LimitClasses, ParameterSchema, Runtime, call::CallSpec,
+    state::GuestState,
+};
+
+/// A component larger than this is refused before it is looked at.
+const COMPONENT_BYTES_MAX: usize = 64 << 20;
+
+/// Interfaces any component may import: what Rust's standard library pulls in, and the contract.
+/// Matched by prefix. Sockets and HTTP are not among them: they need a grant.
+const IMPORTS_ALLOWED: &[&str] = &[
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+    "bindery:task/types@0.1.",
+    "bindery:task/log@0.1.",
+    "bindery:task/progress@0.1.",
+    "bindery:task/assets@0.1.",
+    // Types only; every world that uses them imports them.
+    "bindery:task/engine-task@0.1.",
+    "bindery:task/compute-task@0.1.",
+    "bindery:task/format@0.1.",
+];
+
+/// A component that cannot be a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("component of {size_bytes} bytes is larger than {COMPONENT_BYTES_MAX}")]
+    TooLarge { size_bytes: usize },
+    #[error("not a WebAssembly component: {0}")]
+    NotAComponent(String),
+    #[error("imports `{0}`, which is not granted")]
+    ImportNotGranted(String),
+    #[error(
+        "exports no interface of bindery:task@0.1 (expected `definition` with a task interface, or `format`)"
+    )]
+    NothingExported,
+    #[error("exports `definition` but no task interface that this host runs")]
+    NoTaskInterface,
+    #[error("does not fit the contract: {0}")]
+    Contract(String),
+    #[error("describes itself differently when asked twice")]
+    NotDeterministic,
+    #[error("parameter schema of `{task}` cannot be used: {fault}")]
+    Schema { task: String, fault: String },
+    #[error("output schema of `{task}` cannot be used: {fault}")]
+    OutputSchema { task: String, fault: String },
+    #[error("failed to ask the component what it is")]
+    Describe(#[source] GuestFailure),
+    #[error("host fault while loading: {0}")]
+    Host(String),
+}
+
+/// Which interfaces a component exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PluginFacets {
+    pub engine: bool,
+    pub compute: bool,
+    pub format: bool,
+}
+
+/// A loaded component. Shared by `Arc`: work that has begun keeps the version it began with.
+pub struct Plugin {
+    pub(crate) runtime: Runtime,
+    digest: Digest,
+    size_bytes: u64,
+    pub(crate) definition: Option<DefinitionFacetPre<GuestState>>,
+    pub(crate) engine: Option<EngineFacetPre<GuestState>>,
+    pub(crate) compute: Option<ComputeFacetPre<GuestState>>,
+    pub(crate) format: Option<FormatFacetPre<GuestState>>,
+    tasks: Vec<Arc<TaskDefinition>>,
+    schemas: Vec<ParameterSchema>,
+    output_schemas: Vec<ParameterSchema>,
+    formats: Option<FormatDescription>,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("digest", &self.digest)
+            .field("facets", &self.facets())
+            .field(
+                "tasks",
+                &self.tasks.iter().map(|task| &task.id).collect::<Vec<_>>(),
+            )
+            .finish_non_exhaustive()
+    }
+}
+
+impl Plugin {
+    /// Of the component's bytes.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    #[must_use]
+    pub const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    #[must_use]
+    pub const fn facets(&self) -> PluginFacets {
+        PluginFacets {
+            engine: self.engine.is_some(),
+            compute: self.compute.is_some(),
+            format: self.format.is_some(),
+        }
+    }
+
+    #[must_use]
+    pub fn tasks(&self) -> &[Arc<TaskDefinition>] {
+        &self.tasks
+    }
+
+    #[must_use]
+    pub const fn formats(&self) -> Option<&FormatDescription> {
+        self.formats.as_ref()
+    }
+
+    /// The compiled parameter schema of one of its tasks.
+    #[must_use]
+    pub fn schema(&self, task: &str) -> Option<&ParameterSchema> {
+        let position = self
+            .tasks
+            .iter()
+            .position(|definition| definition.id == task)?;
+        self.schemas.get(position)
+    }
+
+    /// The limits of each class of calls, as the runtime was set up with.
+    pub(crate) fn limits(&self) -> &LimitClasses {
+        &self.runtime.shared.limits
+    }
+
+    /// Where an output does not conform to the schema that the task promised, in words.
+    #[must_use]
+    pub fn output_faults(&self, task: &str, output: &serde_json::Value) -> Vec<String> {
+        let position = self
+            .tasks
+            .iter()
+            .position(|definition| definition.id == task);
+        let Some(schema) = position.and_then(|position| self.output_schemas.get(position)) else {
+            return Vec::new();
+        };
+        schema.faults(output)
+    }
+
+    pub(crate) fn spec(
+        &self,
+        phase: &'static str,
+        limits: CallLimits,
+        grants: FileGrants,
+        seed: u64,
+    ) -> CallSpec {
+        CallSpec {
+            phase,
+            limits,
+            grants,
+            seed,
+            digest: self.digest,
+        }
+    }
+}
+
+impl Runtime {
+    /// Compiles a component (or takes it from the cache), links it and asks it what it is.
+    ///
+    /// # Errors
+    /// When it is no plugin, asks for what is not granted, or breaks the contract.
+    pub async fn load(&self, bytes: Vec<u8>) -> Result<Arc<Plugin>, LoadError> {
+        if bytes.len() > COMPONENT_BYTES_MAX {
+            return Err(LoadError::TooLarge {
+                size_bytes: bytes.len(),
+            });
+        }
+        let size_bytes = bytes.len() as u64;
+        let shared = Arc::clone(&self.shared);
+        let (digest, component) = tokio::task::spawn_blocking(move || {
+            let digest = Digest::of(&bytes);
+            shared
+                .cache
+                .component(&shared.engine, &digest, &bytes)
+                .map(|found| (digest, found))
+        })
+        .await
+        .map_err(|error| LoadError::Host(error.to_string()))?
+        .map_err(|error| LoadError::NotAComponent(format!("{error:#}")))?;
+        self.check_imports(&component)?;
+        let pre = self
+            .shared
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::Contract(format!("{error:#}")))?;
+        let exports: HashSet<String> = component
+            .component_type()
+            .exports(&self.shared.engine)
+            .map(|(name, _)| interface_name(name).to_owned())
+            .collect();
+        let exported = |name: &str| exports.contains(name);
+        let contract = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
+        let mut plugin = Plugin {
+            runtime: self.clone(),
+            digest,
+            size_bytes,
+            definition: exported("bindery:task/definition")
+                .then(|| DefinitionFacetPre::new(pre.clone()))
+                .transpose()
+                .map_err(contract)?,
+            engine: exported("bindery:task/engine-task")
+                .then(|| EngineFacetPre::new(pre.clone()))
+                .transpose()
+                .map_err(contract)?,
+            compute: exported("bindery:task/compute-task")
+                .then(|| ComputeFacetPre::new(pre.clone()))
+                .transpose()
+                .map_err(contract)?,
+            format: exported("bindery:task/format")
+                .then(|| FormatFacetPre::new(pre))
+                .transpose()
+                .map_err(contract)?,
+            tasks: Vec::new(),
+            schemas: Vec::new(),
+            output_schemas: Vec::new(),
+            formats: None,
+        };
+        if plugin.definition.is_none() && plugin.format.is_none() {
+            return Err(LoadError::NothingExported);
+        }
+        if plugin.definition.is_some() && plugin.engine.is_none() && plugin.compute.is_none() {
+            return Err(LoadError::NoTaskInterface);
+        }
+        plugin.tasks = plugin.describe_tasks().await?;
+        plugin.formats = plugin.describe_formats().await?;
+        plugin.schemas = plugin
+            .tasks
+            .iter()
+            .map(|task| {
+                ParameterSchema::compile(&task.parameters).map_err(|fault| LoadError::Schema {
+                    task: task.id.clone(),
+                    fault,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        plugin.output_schemas = plugin
+            .tasks
+            .iter()
+            .map(|task| {
+                ParameterSchema::compile(&task.output).map_err(|fault| LoadError::OutputSchema {
+                    task: task.id.clone(),
+                    fault,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Arc::new(plugin))
+    }
+
+    fn check_imports(&self, component: &Component) -> Result<(), LoadError> {
+        let refused = component
+            .component_type()
+            .imports(&self.shared.engine)
+            .map(|(name, _)| name.to_owned())
+            .find(|name| {
+                !IMPORTS_ALLOWED
+                    .iter()
+                    .any(|allowed| name.starts_with(allowed))
+            });
+        refused.map_or(Ok(()), |name| Err(LoadError::ImportNotGranted(name)))
+    }
+}
+
+/// `bindery:task/definition` of `bindery:task/definition@0.1.0`, if the version is one we run.
+fn interface_name(name: &str) -> &str {
+    match name.split_once('@') {
+        Some((interface, version)) if version.starts_with("0.1.") => interface,
+        _ => name,
+    }
+}
+
+impl Plugin {
+    async fn describe_tasks(&self) -> Result<Vec<Arc<TaskDefinition>>, LoadError> {
+        let Some(definition) = &self.definition else {
+            return Ok(Vec::new());
+        };
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let definition = definition.clone();
+            let spec = self.spec(
+                "describe",
+                self.limits().interactive,
+                FileGrants::default(),
+                0,
+            );
+            let answer = self
+                .runtime
+                .call(spec, async move |store| {
+                    let facet = definition.instantiate_async(&mut *store).await?;
+                    let described = facet
+                        .bindery_task_definition()
+                        .call_describe(&mut *store)
+                        .await?;
+                    Ok(Ok(described))
+                })
+                .await
+                .map_err(LoadError::Describe)?;
+            answers.push(answer.value);
+        }
+        let (Some(first), Some(second)) = (answers.pop(), answers.pop()) else {
+            return Err(LoadError::NotDeterministic);
+        };
+        if first != second {
+            return Err(LoadError::NotDeterministic);
+        }
+        if first.is_empty() || first.len() > limits::TASKS_PER_PLUGIN_MAX {
+            return Err(LoadError::Contract(format!(
+                "defines {} tasks (1 to {} are allowed)",
+                first.len(),
+                limits::TASKS_PER_PLUGIN_MAX
+            )));
+        }
+        let tasks = first
+            .into_iter()
+            .map(|task| convert::definition(task).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|fault| LoadError::Contract(fault.to_string()))?;
+        let distinct: HashSet<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
+        if distinct.len() != tasks.len() {
+            return Err(LoadError::Contract("two tasks have the same id".to_owned()));
+        }
+        Ok(tasks)
+    }
+
+    async fn describe_formats(&self) -> Result<Option<FormatDescription>, LoadError> {
+        let Some(format) = self.format.clone() else {
+            return Ok(None);
+        };
+        let spec = self.spec(
+            "describe-formats",
+            self.limits().interactive,
+            FileGrants::default(),
+            0,
+        );
+        let answer = self
+            .runtime
+            .call(spec, async move |store| {
+                let facet = format.instantiate_async(&mut *store).await?;
+                Ok(Ok(facet
+                    .bindery_task_format()
+                    .call_describe_formats(&mut *store)
+                    .await?))
+            })
+            .await
+            .map_err(LoadError::Describe)?;
+        convert::formats(answer.value)
+            .map(Some)
+            .map_err(|fault| LoadError::Contract(fault.to_string()))
+    }
+}

@@ -1,0 +1,161 @@
+//! Checking a request before it runs.
+
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
+
+use bindery_bindings::{
+    convert, definition::exports::bindery::task::definition as wit_definition,
+    host::bindery::task::types as wit,
+};
+use bindery_core::{CostReceipt, GuestError, Notice, Request, Violation, limits};
+use serde_json::Value;
+
+use crate::{
+    FileGrants, GuestFailure, GuestLine, Plugin,
+    call::{Answer, Turn},
+    schema::NO_VARIANT,
+};
+
+/// A request that may run.
+#[derive(Debug)]
+pub struct Validated {
+    /// As the run will use them.
+    pub parameters: Value,
+    pub notices: Vec<Notice>,
+    pub receipt: CostReceipt,
+    pub lines: Vec<GuestLine>,
+}
+
+const PHASE: &str = "validate";
+
+impl Plugin {
+    /// Checks a request by the task's schema and by the task itself, and gives all faults at
+    /// once. `input` is the directory the guest sees as `/in`.
+    ///
+    /// # Errors
+    /// `Refused(InvalidInput)` with the faults; otherwise the guest broke, or the host did.
+    pub async fn validate(
+        self: &Arc<Self>,
+        request: Request,
+        input: Option<PathBuf>,
+    ) -> Result<Validated, GuestFailure> {
+        let plugin = Arc::clone(self);
+        self.runtime
+            .with_turn(PHASE, move |mut turn| {
+                plugin.validate_in(&mut turn, request, input)
+            })
+            .await
+    }
+
+    /// The same on this thread, without the way to another one and back: for callers with a
+    /// thread of their own. It must not be a tokio worker.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn validate_here(
+        &self,
+        handle: &tokio::runtime::Handle,
+        request: Request,
+        input: Option<PathBuf>,
+    ) -> Result<Validated, GuestFailure> {
+        let mut turn = self.runtime.turn_here(PHASE, handle)?;
+        self.validate_in(&mut turn, request, input)
+    }
+
+    fn validate_in(
+        &self,
+        turn: &mut Turn,
+        mut request: Request,
+        input: Option<PathBuf>,
+    ) -> Result<Validated, GuestFailure> {
+        let (Some(definition), Some(schema)) = (&self.definition, self.schema(&request.task))
+        else {
+            return Err(GuestFailure::host(
+                PHASE,
+                format!("no task `{}`", request.task),
+            ));
+        };
+        if !request.parameters.is_object() {
+            return Err(refused(vec![Violation::new(
+                "/parameters",
+                "wrong_type",
+                "the parameters are not a JSON object",
+            )]));
+        }
+        schema.fill_defaults(&mut request.parameters);
+        let faults = schema.violations(&request.parameters);
+        let has_files = !request.inputs.is_empty();
+        let limits = if has_files {
+            self.limits().files
+        } else {
+            self.limits().interactive
+        };
+        let grants = FileGrants {
+            input,
+            work: None,
+            out: None,
+        };
+        let spec = self.spec(PHASE, limits, grants, request.seed);
+        let asked = wit::Request::from(&request);
+        let answer = self.runtime.call_here(turn, &spec, async |store| {
+            let facet = definition.instantiate_async(&mut *store).await?;
+            let verdict = facet
+                .bindery_task_definition()
+                .call_validate(store, &asked)
+                .await?;
+            Ok(Ok(verdict))
+        });
+        match answer {
+            // The schema's faults are the user's; a guest that breaks on such a request as well
+            // must not hide them.
+            Err(GuestFailure::Broke(_)) if !faults.is_empty() => Err(refused(faults)),
+            Err(failure) => Err(failure),
+            Ok(answer) => verdict(answer, faults),
+        }
+    }
+}
+
+/// What the schema and the task say together.
+fn verdict(
+    answer: Answer<Result<wit_definition::Normalised, Vec<wit::Violation>>>,
+    mut faults: Vec<Violation>,
+) -> Result<Validated, GuestFailure> {
+    match answer.value {
+        Err(found) => {
+            let found = convert::violations(found);
+            if found.is_empty() && faults.is_empty() {
+                return Err(GuestFailure::rubbish(PHASE, "refused without a violation"));
+            }
+            // "None of the variants fits" says less than what the task found inside.
+            faults.retain(|fault| {
+                fault.code != NO_VARIANT
+                    || !found
+                        .iter()
+                        .any(|finer| finer.pointer.starts_with(&fault.pointer))
+            });
+            // Where both found a fault at the same place, the schema's code is the stable one.
+            let said: HashSet<String> = faults.iter().map(|fault| fault.pointer.clone()).collect();
+            faults.extend(
+                found
+                    .into_iter()
+                    .filter(|fault| !said.contains(&fault.pointer)),
+            );
+            faults.truncate(limits::VIOLATIONS_MAX);
+            Err(refused(faults))
+        }
+        Ok(_) if !faults.is_empty() => Err(refused(faults)),
+        Ok(normalised) => {
+            let (parameters, notices) = convert::normalised(normalised)
+                .map_err(|fault| GuestFailure::rubbish(PHASE, fault))?;
+            Ok(Validated {
+                parameters,
+                notices,
+                receipt: answer.receipt,
+                lines: answer.lines,
+            })
+        }
+    }
+}
+
+fn refused(violations: Vec<Violation>) -> GuestFailure {
+    GuestFailure::Refused(GuestError::InvalidInput(violations))
+}
