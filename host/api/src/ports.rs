@@ -1,0 +1,233 @@
+//! What the interface asks of the crates below.
+//!
+//! Each trait is what one concrete type offers, cut down to what routes need; the
+//! implementations are here too, so that the composition root only hands the types over.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bindery_core::{Collection, Digest, FileId, OrgId, TaskDefinition, TaskRef};
+use bindery_dispatcher::{Page, StoreError};
+use bindery_engines::Engines;
+use bindery_executor::{
+    Checked, Draft, FileRecord, IngestError, Intake, IntakeError, Library, Mode,
+};
+use bindery_runtime::{Catalog, Runtime, TaskEntry};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use semver::Version;
+use std::sync::Arc;
+
+use crate::{MetricSample, MetricsSource};
+
+/// One task version and the plugin that defines it.
+#[derive(Debug, Clone)]
+pub struct TaskListing {
+    pub definition: Arc<TaskDefinition>,
+    /// Of the plugin.
+    pub plugin: Digest,
+}
+
+/// Which tasks and collections there are; see [`Catalog`].
+pub trait TaskCatalog: Debug + Send + Sync {
+    fn task(&self, task: &TaskRef) -> Option<TaskListing>;
+    /// The newest version of every task, by id.
+    fn tasks(&self) -> Vec<TaskListing>;
+    /// All versions of a task, oldest first.
+    fn versions(&self, task: &str) -> Vec<Version>;
+    fn collection(&self, name: &str) -> Option<Collection>;
+    fn collections(&self) -> Vec<Collection>;
+    fn plugin_count(&self) -> usize;
+}
+
+/// An error of whoever sends an upload.
+pub type UploadError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Uploaded files; see [`Library`].
+#[async_trait]
+pub trait FileLibrary: Debug + Send + Sync {
+    async fn ingest(
+        &self,
+        org: OrgId,
+        name: &str,
+        declared_media_type: Option<&str>,
+        content: BoxStream<'_, Result<Bytes, UploadError>>,
+        size_bytes_max: u64,
+    ) -> Result<FileRecord, IngestError>;
+
+    /// # Errors
+    /// When the store cannot be read.
+    fn get(&self, org: OrgId, id: FileId) -> Result<Option<FileRecord>, StoreError>;
+
+    /// # Errors
+    /// When the store cannot be read.
+    fn list(
+        &self,
+        org: OrgId,
+        after: Option<FileId>,
+        limit: usize,
+        wanted: &dyn Fn(&FileRecord) -> bool,
+    ) -> Result<Page<FileRecord>, StoreError>;
+}
+
+/// Checks requests before they are queued; see [`Intake`].
+#[async_trait]
+pub trait RequestIntake: Debug + Send + Sync {
+    async fn check(&self, org: OrgId, draft: Draft, mode: Mode) -> Result<Checked, IntakeError>;
+}
+
+/// What is known of one engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineEntry {
+    pub name: String,
+    pub title: String,
+    /// None when it cannot be used.
+    pub version: Option<String>,
+    /// How to get it; empty when nobody said.
+    pub hint: String,
+}
+
+/// Which engines there are; see [`Engines`].
+pub trait EngineDirectory: Debug + Send + Sync {
+    /// By name.
+    fn engines(&self) -> Vec<EngineEntry>;
+    /// Level at which they are confined; none when they cannot be, and so do not run.
+    fn sandbox_level(&self) -> Option<String>;
+    /// Why a task cannot run here, with the cure; none when it can.
+    fn unavailable(&self, definition: &TaskDefinition) -> Option<String>;
+}
+
+impl From<TaskEntry> for TaskListing {
+    fn from(entry: TaskEntry) -> Self {
+        Self {
+            plugin: entry.plugin.digest(),
+            definition: entry.definition,
+        }
+    }
+}
+
+impl TaskCatalog for Catalog {
+    fn task(&self, task: &TaskRef) -> Option<TaskListing> {
+        Self::task(self, task).map(Into::into)
+    }
+
+    fn tasks(&self) -> Vec<TaskListing> {
+        Self::tasks(self).into_iter().map(Into::into).collect()
+    }
+
+    fn versions(&self, task: &str) -> Vec<Version> {
+        Self::versions(self, task)
+    }
+
+    fn collection(&self, name: &str) -> Option<Collection> {
+        Self::collection(self, name)
+    }
+
+    fn collections(&self) -> Vec<Collection> {
+        Self::collections(self)
+    }
+
+    fn plugin_count(&self) -> usize {
+        self.plugins().len()
+    }
+}
+
+#[async_trait]
+impl FileLibrary for Library {
+    async fn ingest(
+        &self,
+        org: OrgId,
+        name: &str,
+        declared_media_type: Option<&str>,
+        content: BoxStream<'_, Result<Bytes, UploadError>>,
+        size_bytes_max: u64,
+    ) -> Result<FileRecord, IngestError> {
+        Self::ingest(
+            self,
+            org,
+            name,
+            declared_media_type,
+            content,
+            size_bytes_max,
+        )
+        .await
+    }
+
+    fn get(&self, org: OrgId, id: FileId) -> Result<Option<FileRecord>, StoreError> {
+        Self::get(self, org, id)
+    }
+
+    fn list(
+        &self,
+        org: OrgId,
+        after: Option<FileId>,
+        limit: usize,
+        wanted: &dyn Fn(&FileRecord) -> bool,
+    ) -> Result<Page<FileRecord>, StoreError> {
+        Self::list(self, org, after, limit, wanted)
+    }
+}
+
+#[async_trait]
+impl RequestIntake for Intake {
+    async fn check(&self, org: OrgId, draft: Draft, mode: Mode) -> Result<Checked, IntakeError> {
+        Self::check(self, org, draft, mode).await
+    }
+}
+
+impl EngineDirectory for Engines {
+    fn engines(&self) -> Vec<EngineEntry> {
+        self.statuses()
+            .map(|status| {
+                let (version, hint) = match self.get(&status.manifest.name) {
+                    Ok(engine) => (Some(engine.version), String::new()),
+                    Err(missing) => (None, missing.hint),
+                };
+                EngineEntry {
+                    name: status.manifest.name.clone(),
+                    title: status.manifest.title.clone(),
+                    version,
+                    hint,
+                }
+            })
+            .collect()
+    }
+
+    fn sandbox_level(&self) -> Option<String> {
+        self.sandbox()
+            .status()
+            .level
+            .map(|level| level.as_str().to_owned())
+    }
+
+    fn unavailable(&self, definition: &TaskDefinition) -> Option<String> {
+        if definition.engines.is_empty() {
+            return None;
+        }
+        if let Some(unavailable) = &self.sandbox().status().unavailable {
+            return Some(format!(
+                "no sandbox: {} ({})",
+                unavailable.reason, unavailable.fix
+            ));
+        }
+        let missing = self.satisfy(&definition.engines).err()?;
+        Some(match missing.hint.as_str() {
+            "" => missing.to_string(),
+            hint => format!("{missing}; to install it: {hint}"),
+        })
+    }
+}
+
+impl MetricsSource for Runtime {
+    fn samples(&self) -> Vec<MetricSample> {
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let value = self.calls_running() as f64;
+        vec![MetricSample {
+            name: "guest_calls_running",
+            help: "Calls into plugins that run now.",
+            kind: "gauge",
+            labels: Vec::new(),
+            value,
+        }]
+    }
+}
