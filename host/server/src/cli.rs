@@ -1,0 +1,139 @@
+//! What can be typed.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs tasks that WebAssembly plugins define, with native engines in a sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "bindery", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Say more (twice: much more). `BINDERY_LOG` sets a filter in detail.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the server
+    Serve(ServeArguments),
+    /// Run one task here, without a server
+    Run(RunArguments),
+    /// Look at tasks
+    Task {
+        #[command(subcommand)]
+        command: TaskCommand,
+    },
+    /// Look at engines and the sandbox
+    Engine {
+        #[command(subcommand)]
+        command: EngineCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// All tasks
+    List(TaskListArguments),
+    /// One task: what it takes and gives
+    Show(TaskShowArguments),
+    /// Check parameters and inputs without running anything
+    Validate(RunArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EngineCommand {
+    /// Which engines were found, and their versions
+    List(EngineArguments),
+    /// Also what the sandbox can enforce here, and how to mend what is missing
+    Doctor(EngineArguments),
+}
+
+/// Where plugins, engines and the sandbox come from; the same for all commands.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LocalArguments {
+    /// Directory of plugin packages [default: `plugins` beside this program]
+    #[arg(long, value_name = "DIR", env = "BINDERY_PLUGINS")]
+    pub(crate) plugins: Vec<PathBuf>,
+    /// Directory of engine manifests [default: `engines` beside this program]
+    #[arg(long, value_name = "DIR", env = "BINDERY_ENGINES")]
+    pub(crate) engines: Vec<PathBuf>,
+    /// Settings file (TOML)
+    #[arg(long, value_name = "FILE", env = "BINDERY_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Weakest sandbox level that engines may run at: L2 or L1 [default: L2]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) sandbox_minimum: Option<String>,
+    /// Run engines without a sandbox where none works: for your own files on your own machine
+    #[arg(long)]
+    pub(crate) insecure_no_sandbox: bool,
+    /// Load single `.wasm` files from the plugin directories as well
+    #[arg(long)]
+    pub(crate) dev: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Address to listen on; port 0 picks one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", env = "BINDERY_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where everything is kept [default: ./bindery-data]
+    #[arg(long, value_name = "DIR", env = "BINDERY_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Also write the admin token to this file (mode 0600) when it is made
+    #[arg(long, value_name = "PATH")]
+    pub(crate) admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) local: LocalArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Task to run, for example `docking.vina` or `docking.vina@0.1.0`
+    pub(crate) task: String,
+    /// File for an input slot; repeat for more
+    #[arg(short, long = "input", value_name = "SLOT=PATH")]
+    pub(crate) inputs: Vec<String>,
+    /// A parameter; the value is JSON where it parses as such, otherwise text. Dots reach into
+    /// objects: `box.padding=4`
+    #[arg(short, long = "param", value_name = "KEY=VALUE")]
+    pub(crate) parameters: Vec<String>,
+    /// JSON file with parameters; `--param` goes on top. `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: Option<PathBuf>,
+    /// Directory for `result.json` and the artifacts
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON document and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) local: LocalArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TaskListArguments {
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) local: LocalArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TaskShowArguments {
+    pub(crate) task: String,
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) local: LocalArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineArguments {
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) local: LocalArguments,
+}

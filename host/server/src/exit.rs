@@ -1,0 +1,27 @@
+//! Exit codes, promised to scripts.
+
+use std::process::ExitCode;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    /// The run or the request failed.
+    Failed,
+    /// The input was rejected by validation.
+    Rejected,
+    EngineMissing,
+    Cancelled,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        // 2 is a usage error, which clap reports itself.
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Rejected => 3,
+            Exit::EngineMissing => 4,
+            Exit::Cancelled => 130,
+        })
+    }
+}

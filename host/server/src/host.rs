@@ -1,0 +1,170 @@
+//! The composition root: one struct that opens and joins all parts.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use bindery_blobs::Blobs;
+use bindery_datastore::{Datastore, LocalDatastore, MemoryDatastore, Options};
+use bindery_dispatcher::{Dispatcher, DispatcherConfig};
+use bindery_engines::Engines;
+use bindery_executor::{ExecutorConfig, HostExecutor, Intake, Library, LogDirectory};
+use bindery_runtime::{Catalog, Runtime, RuntimeConfig};
+use bindery_sandbox::{Sandbox, SandboxConfig};
+
+use crate::{plugins, settings::Settings};
+
+/// Tries of one execution when hosts die under it: one that kills its host must not do so for
+/// ever, and one that was merely there when it died must not suffer.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Where state lives.
+#[derive(Debug, Clone)]
+pub(crate) enum Storage {
+    /// In this directory, for good.
+    Directory(PathBuf),
+    /// In memory, with files in this directory: one run, then gone.
+    Memory(PathBuf),
+}
+
+impl Storage {
+    const fn directory(&self) -> &PathBuf {
+        match self {
+            Self::Directory(path) | Self::Memory(path) => path,
+        }
+    }
+}
+
+/// Tasks and engines: all that is needed to look at things.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) engines: Arc<Engines>,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) parts: Parts,
+    pub(crate) datastore: Arc<dyn Datastore>,
+    pub(crate) blobs: Blobs,
+    pub(crate) library: Library,
+    pub(crate) intake: Intake,
+    pub(crate) logs: LogDirectory,
+    pub(crate) dispatcher: Dispatcher,
+}
+
+impl Parts {
+    /// Sets the runtime and the sandbox up, loads plugins and asks engines for their versions.
+    /// `cache` keeps compiled plugins; `scratch` is for probes.
+    pub(crate) async fn open(
+        settings: &Settings,
+        cache: Option<PathBuf>,
+        scratch: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let runtime = Runtime::new(&RuntimeConfig {
+            cache_directory: cache.map(|cache| cache.join("components")),
+            ..RuntimeConfig::default()
+        })?;
+        let catalog = Arc::new(Catalog::default());
+        let failed = plugins::load(&runtime, &catalog, &settings.plugins, settings.dev).await?;
+        for plugin in failed {
+            tracing::error!(path = %plugin.path.display(), fault = plugin.fault, "plugin not loaded");
+            eprintln!(
+                "bindery: plugin {} not loaded: {}",
+                plugin.path.display(),
+                plugin.fault
+            );
+        }
+        let sandbox = sandbox(settings, scratch.clone()).await?;
+        let engines = Engines::discover(&settings.engines, sandbox, &scratch).await?;
+        Ok(Self {
+            catalog,
+            engines: Arc::new(engines),
+        })
+    }
+}
+
+async fn sandbox(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Sandbox> {
+    std::fs::create_dir_all(&scratch)
+        .with_context(|| format!("failed to make {}", scratch.display()))?;
+    // A helper that is not there is a level that does not work: the doctor says so.
+    let helper = bindery_sandbox::find_helper().unwrap_or_else(|| PathBuf::from("bindery-sandbox"));
+    let mut config = SandboxConfig::new(helper, scratch);
+    config.minimum = settings.sandbox_minimum;
+    config.insecure_no_sandbox = settings.insecure_no_sandbox;
+    let sandbox = Sandbox::probe(config).await;
+    if settings.insecure_no_sandbox {
+        tracing::warn!("engines may run WITHOUT a sandbox (--insecure-no-sandbox)");
+    }
+    Ok(sandbox)
+}
+
+impl Host {
+    pub(crate) async fn open(
+        settings: &Settings,
+        storage: &Storage,
+        cache: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        let directory = storage.directory();
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("failed to make {}", directory.display()))?;
+        let directory = directory
+            .canonicalize()
+            .with_context(|| format!("failed to use {}", directory.display()))?;
+        let datastore: Arc<dyn Datastore> = match storage {
+            Storage::Memory(_) => Arc::new(MemoryDatastore::new()),
+            Storage::Directory(_) => {
+                let store = directory.join("store");
+                let opened = tokio::task::spawn_blocking(move || {
+                    LocalDatastore::open(&store, Options::default())
+                });
+                Arc::new(opened.await?.context("failed to open the store")?)
+            }
+        };
+        let blobs = Blobs::open(&directory.join("blobs")).context("failed to open the blobs")?;
+        let logs = LogDirectory::open(directory.join("logs"))?;
+        let scratch = directory.join("scratch");
+        let parts = Parts::open(settings, cache, directory.join("probe")).await?;
+        let executor = HostExecutor::open(
+            Arc::clone(&parts.catalog),
+            Arc::clone(&parts.engines),
+            blobs.clone(),
+            logs.clone(),
+            ExecutorConfig {
+                scratch: scratch.clone(),
+            },
+        )
+        .with_context(|| format!("failed to use {}", scratch.display()))?;
+        let library = Library::new(
+            Arc::clone(&datastore),
+            blobs.clone(),
+            Arc::clone(&parts.catalog),
+            scratch.clone(),
+        );
+        let intake = Intake::new(
+            Arc::clone(&parts.catalog),
+            Arc::clone(&parts.engines),
+            blobs.clone(),
+            scratch,
+        );
+        let dispatcher = Dispatcher::start(
+            Arc::clone(&datastore),
+            Arc::new(executor),
+            DispatcherConfig {
+                capacity: settings.capacity(),
+                attempts_max: ATTEMPTS_MAX,
+            },
+        )
+        .await
+        .context("failed to start the dispatcher")?;
+        Ok(Self {
+            parts,
+            datastore,
+            blobs,
+            library,
+            intake,
+            logs,
+            dispatcher,
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! The `bindery` binary: server and command line.
+//!
+//! - [`host`] is the composition root: it opens the parts and joins them, for the server and for
+//!   `bindery run` alike.
+//! - [`cli`] says what can be typed; the other modules do it, one for each command.
+//!
+//! Standard output is for results (with `--json` one document and nothing else), standard error
+//! for people. Exit codes are listed in [`exit`].
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line prints"
+)]
+
+mod cli;
+mod engines;
+mod exit;
+mod host;
+mod paths;
+mod plugins;
+mod request;
+mod run;
+mod serve;
+mod settings;
+mod tasks;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command, EngineCommand, TaskCommand},
+    exit::Exit,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.verbose, matches!(cli.command, Command::Serve(_)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("bindery: failed to start: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(arguments) => serve::serve(arguments).await,
+            Command::Run(arguments) => run::run(arguments).await,
+            Command::Task {
+                command: TaskCommand::List(arguments),
+            } => tasks::list(arguments).await,
+            Command::Task {
+                command: TaskCommand::Show(arguments),
+            } => tasks::show(arguments).await,
+            Command::Task {
+                command: TaskCommand::Validate(arguments),
+            } => run::validate(arguments).await,
+            Command::Engine {
+                command: EngineCommand::List(arguments),
+            } => engines::list(arguments).await,
+            Command::Engine {
+                command: EngineCommand::Doctor(arguments),
+            } => engines::doctor(arguments).await,
+        }
+    });
+    // What blocking threads still do is worth nothing once the answer is out.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("bindery: {error:#}");
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// The server logs by default; a command only what went wrong.
+fn start_log(verbose: u8, serving: bool) {
+    use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+    let default = match (serving, verbose) {
+        (_, 2..) => "debug",
+        (true, _) | (false, 1) => "info",
+        (false, 0) => "error",
+    };
+    let filter = EnvFilter::try_from_env("BINDERY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_target(false),
+        )
+        .init();
+}
