@@ -1,0 +1,147 @@
+//! What a build and a run need beyond Rust itself.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    command::{output, run, works},
+    project::{Project, WASM_TARGET},
+};
+
+/// A native program that tasks run, and the Debian package that brings it.
+struct Engine {
+    program: &'static str,
+    probe: &'static str,
+    package: &'static str,
+}
+
+const ENGINES: [Engine; 2] = [
+    Engine {
+        program: "vina",
+        probe: "--version",
+        package: "autodock-vina",
+    },
+    Engine {
+        program: "obabel",
+        probe: "-V",
+        package: "openbabel",
+    },
+];
+
+/// Installs what is missing, and says what it found.
+pub(crate) fn setup(project: &Project) -> Result<()> {
+    wasm_target(project)?;
+    engines()?;
+    // The dashboard brings its own build; until then nothing here needs Node.
+    let node = output(Command::new("node").arg("--version")).unwrap_or_default();
+    match node.trim() {
+        "" => eprintln!("setup: Node is not there; nothing needs it yet"),
+        version => eprintln!("setup: Node {version} is there; nothing needs it yet"),
+    }
+    Ok(())
+}
+
+/// A toolchain that was already installed does not gain the target from `rust-toolchain.toml`.
+pub(crate) fn wasm_target(project: &Project) -> Result<()> {
+    if has_wasm_target(project)? {
+        eprintln!("setup: target {WASM_TARGET} is there");
+        return Ok(());
+    }
+    if !works("rustup", &["--version"]) {
+        bail!(
+            "the Rust target {WASM_TARGET} is missing and there is no rustup to add it: install \
+             your distribution's package for it, or Rust through rustup (see README.md)"
+        );
+    }
+    // In the root, so that rustup takes the toolchain of `rust-toolchain.toml`.
+    run(Command::new("rustup")
+        .args(["target", "add", WASM_TARGET])
+        .current_dir(project.root()))?;
+    if !has_wasm_target(project)? {
+        bail!("rustup added {WASM_TARGET} to another toolchain than the one that runs this");
+    }
+    Ok(())
+}
+
+fn has_wasm_target(project: &Project) -> Result<bool> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut command = Command::new(rustc);
+    command.args(["--print", "target-libdir", "--target", WASM_TARGET]);
+    let directory = output(command.current_dir(project.root()))?;
+    Ok(Path::new(directory.trim()).is_dir())
+}
+
+fn engines() -> Result<()> {
+    let mut missing = Vec::new();
+    for engine in &ENGINES {
+        if works(engine.program, &[engine.probe]) {
+            eprintln!("setup: {} is there", engine.program);
+        } else {
+            missing.push(engine);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|engine| engine.package).collect();
+    let packages = packages.join(" ");
+    let by_hand = format!(
+        "install {} by hand (Debian and Ubuntu: apt-get install {packages}; conda-forge and \
+         Homebrew have them too)",
+        missing
+            .iter()
+            .map(|engine| engine.program)
+            .collect::<Vec<_>>()
+            .join(" and "),
+    );
+    if find_program("apt-get").is_none() {
+        bail!("there is no apt-get here: {by_hand}");
+    }
+    let privileged = privileged().with_context(|| by_hand.clone())?;
+    let apt = |arguments: &str| -> Result<()> {
+        let mut words = privileged.iter().copied().chain(arguments.split(' '));
+        let mut command = Command::new(words.next().unwrap_or_default());
+        run(command.args(words))
+    };
+    // Without fresh lists, a minimal image knows no packages at all; with stale ones of another
+    // source the packages may still be there.
+    if let Err(error) = apt("apt-get update --quiet") {
+        eprintln!("setup: {error:#}; trying with the package lists that are there");
+    }
+    apt(&format!(
+        "apt-get install --yes --no-install-recommends {packages}"
+    ))
+    .with_context(|| by_hand.clone())?;
+    for engine in missing {
+        if !works(engine.program, &[engine.probe]) {
+            bail!(
+                "{} does not run after its installation: {by_hand}",
+                engine.program
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Words to put before a command that needs root. `sudo` must not ask: nobody may be there.
+fn privileged() -> Result<&'static [&'static str]> {
+    // `env` passes its settings on where sudo clears them.
+    if rustix::process::geteuid().is_root() {
+        Ok(&["env", "DEBIAN_FRONTEND=noninteractive"])
+    } else if works("sudo", &["-n", "true"]) {
+        Ok(&["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"])
+    } else {
+        bail!("not root, and sudo would ask for a password")
+    }
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+}
