@@ -29,13 +29,9 @@ pub(crate) fn build(project: &Project) -> Result<()> {
     guests::build(project)?;
     let mut command = project.cargo(Workspace::Host, "build");
     command.args(["--locked", "--release"]);
-    run(command.args([
-        "--package",
-        "bindery-server",
-        "--package",
-        "bindery-sandbox",
-        "--bins",
-    ]))?;
+    // The whole workspace: for a part of it that asks for fewer features, cargo would build the
+    // large dependencies once more beside those of the tests.
+    run(command.args(["--workspace", "--bins"]))?;
     assemble(project)
 }
 
