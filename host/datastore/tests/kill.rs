@@ -109,7 +109,8 @@ fn nothing_acknowledged_is_lost_by_kills() {
         .spawn()
         .unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
-        let (lines, received) = std::sync::mpsc::channel();
+        // The reader waits when the round falls behind, and the child with it: a pipe has a bound too.
+        let (lines, received) = std::sync::mpsc::sync_channel(1024);
         let reader = std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
                 lines.send(line).unwrap();
@@ -129,8 +130,9 @@ fn nothing_acknowledged_is_lost_by_kills() {
         }
         process.kill().unwrap();
         process.wait().unwrap();
+        // Until the reader is at the end of the pipe and gone.
+        seen.extend(received);
         reader.join().unwrap();
-        seen.extend(received.try_iter());
 
         let mut last_seq_acked = 0;
         for line in seen {
