@@ -6,7 +6,10 @@
 //! ```
 #![expect(clippy::print_stdout, reason = "a table for people")]
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use bindery_benches::{Samples, table};
@@ -18,8 +21,8 @@ use bindery_core::{Item, Request};
 use bindery_runtime::{Plugin, Runtime, RuntimeConfig};
 use serde_json::{Value, json};
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits,
-    StoreLimitsBuilder, UpdateDeadline,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+    StoreLimits, StoreLimitsBuilder, UpdateDeadline,
     component::{
         Component, ComponentExportIndex, InstancePre, Linker, ResourceTable, types::ComponentItem,
     },
@@ -112,14 +115,11 @@ fn compare(component: &[u8], request: &Request, calls: usize) -> Result<String> 
             plugin.validate_here(tokio.handle(), request.clone(), None)?;
             note(&mut ours_here, started);
         }
-        tokio.block_on(async {
-            for _ in 0..TURN {
-                let started = Instant::now();
-                validate(&plugin, request.clone()).await?;
-                note(&mut ours, started);
-            }
-            anyhow::Ok(())
-        })?;
+        // As in a server: the caller is a task on one of tokio's workers.
+        let times = tokio.block_on(tokio.spawn(times(Arc::clone(&plugin), request.clone())))??;
+        if turn > 0 {
+            times.into_iter().for_each(|time| ours.push(time));
+        }
     }
     Ok(table(&[
         ("bare wasmtime: sync, no limits", &bare),
@@ -128,12 +128,18 @@ fn compare(component: &[u8], request: &Request, calls: usize) -> Result<String> 
             &bare_limited,
         ),
         ("Plugin::validate_here", &ours_here),
-        ("Plugin::validate, over the pool of blocking threads", &ours),
+        ("Plugin::validate, on a tokio worker", &ours),
     ]))
 }
 
-async fn validate(plugin: &Arc<Plugin>, request: Request) -> Result<Value> {
-    Ok(plugin.validate(request, None).await?.parameters)
+async fn times(plugin: Arc<Plugin>, request: Request) -> Result<Vec<Duration>> {
+    let mut times = Vec::with_capacity(TURN);
+    for _ in 0..TURN {
+        let started = Instant::now();
+        plugin.validate(request.clone(), None).await?;
+        times.push(started.elapsed());
+    }
+    Ok(times)
 }
 
 /// What a store needs when nothing is captured and nothing granted.
@@ -176,6 +182,7 @@ fn settings() -> Config {
         .max_memory_size(1 << 30)
         .table_elements(200_000)
         .max_unused_warm_slots(100)
+        .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(512 << 10)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10);

@@ -9,7 +9,10 @@ use std::{
 
 use bindery_core::{CostReceipt, Digest};
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::{
+    runtime::RuntimeFlavor,
+    sync::{OwnedSemaphorePermit, oneshot},
+};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::{
@@ -91,10 +94,7 @@ impl Runtime {
         T: Send + 'static,
         F: FnOnce(Turn) -> Result<T, GuestFailure> + Send + 'static,
     {
-        let permit = Arc::clone(&self.shared.calls)
-            .acquire_owned()
-            .await
-            .map_err(|error| GuestFailure::host(phase, error))?;
+        let permit = self.permit(phase).await?;
         let (_waiting, abandoned) = oneshot::channel::<Infallible>();
         let turn = Turn {
             handle: tokio::runtime::Handle::current(),
@@ -106,6 +106,38 @@ impl Runtime {
             .map_err(|error| GuestFailure::host(phase, error))?
     }
 
+    /// Does this work on this thread when it is its turn, after handing the other tasks of a tokio
+    /// worker to another thread. Saves the way there and back, which takes longer than a short
+    /// call; but the work is not stopped when this future is dropped, so it must be short.
+    pub(crate) async fn with_turn_in_place<T, F>(
+        &self,
+        phase: &'static str,
+        work: F,
+    ) -> Result<T, GuestFailure>
+    where
+        T: Send + 'static,
+        F: FnOnce(Turn) -> Result<T, GuestFailure> + Send + 'static,
+    {
+        let handle = tokio::runtime::Handle::current();
+        if handle.runtime_flavor() != RuntimeFlavor::MultiThread {
+            return self.with_turn(phase, work).await;
+        }
+        let permit = self.permit(phase).await?;
+        let turn = Turn {
+            handle,
+            abandoned: None,
+            _permit: permit,
+        };
+        tokio::task::block_in_place(move || work(turn))
+    }
+
+    async fn permit(&self, phase: &'static str) -> Result<OwnedSemaphorePermit, GuestFailure> {
+        Arc::clone(&self.shared.calls)
+            .acquire_owned()
+            .await
+            .map_err(|error| GuestFailure::host(phase, error))
+    }
+
     /// A turn for this thread, which must not be a tokio worker: waits until it is there.
     pub(crate) fn turn_here(
         &self,
@@ -114,9 +146,7 @@ impl Runtime {
     ) -> Result<Turn, GuestFailure> {
         let permit = match Arc::clone(&self.shared.calls).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => handle
-                .block_on(Arc::clone(&self.shared.calls).acquire_owned())
-                .map_err(|error| GuestFailure::host(phase, error))?,
+            Err(_) => handle.block_on(self.permit(phase))?,
         };
         Ok(Turn {
             handle: handle.clone(),

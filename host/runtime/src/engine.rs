@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     component::{HasSelf, Linker},
 };
 
@@ -176,6 +176,9 @@ fn settings(config: &RuntimeConfig, pooled: bool) -> Config {
             .max_memory_size(1 << 30)
             .table_elements(200_000)
             .max_unused_warm_slots(100)
+            // Where the kernel can say which pages a guest has touched (since 6.7), only those are
+            // cleared, and stay mapped: that halves the time of a short call.
+            .pagemap_scan(Enabled::Auto)
             .linear_memory_keep_resident(512 << 10)
             .table_keep_resident(64 << 10)
             .async_stack_keep_resident(64 << 10);
