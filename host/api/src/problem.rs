@@ -340,12 +340,9 @@ impl From<IntakeError> for Problem {
             // A gateway to the plugin: neither the client's fault nor the host's.
             IntakeError::PluginBroke(broke) => Self::new(
                 StatusCode::BAD_GATEWAY,
-                "plugin_broke",
-                format!(
-                    "the task's plugin broke in `{}` ({})",
-                    broke.phase,
-                    broke.kind.as_str()
-                ),
+                // The code that an attempt ends with when the same happens there.
+                broke.kind.as_str(),
+                format!("the task's plugin broke in `{}`", broke.phase),
             )
             .for_operator(format!("{broke}; stderr: {}", broke.stderr)),
             IntakeError::Host(fault) => Self::internal(fault),

@@ -469,7 +469,7 @@ async fn run_compute(
     let outcome = loop {
         tokio::select! {
             outcome = &mut computing => break outcome,
-            // A guest's thread ends at its deadline at the latest; its answer is not wanted.
+            // Dropping the call stops the guest at its next tick.
             () = attempt.cancel.cancelled() => return Err(Failure::Cancelled),
             Ok(()) = told.changed() => {
                 let (done, stage) = told.borrow_and_update().clone();

@@ -155,7 +155,7 @@ fn refused(voice: &Voice, error: &IntakeError) -> Exit {
         IntakeError::EngineMissing { .. } => (Exit::EngineMissing, "engine_missing", &[]),
         IntakeError::SandboxUnavailable { .. } => (Exit::EngineMissing, "sandbox_unavailable", &[]),
         IntakeError::UnknownTask(_) => (Exit::Failed, "unknown_task", &[]),
-        IntakeError::PluginBroke(_) => (Exit::Failed, "plugin_broke", &[]),
+        IntakeError::PluginBroke(broke) => (Exit::Failed, broke.kind.as_str(), &[]),
         IntakeError::Host(_) => (Exit::Failed, "host_fault", &[]),
     };
     let fix = match error {
