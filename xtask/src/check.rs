@@ -54,26 +54,22 @@ fn steps(session: &mut Session<'_>, quick: bool) {
         return;
     }
     documentation_steps(session);
-    if works("cargo", &["deny", "--version"]) {
-        for workspace in Workspace::ALL {
-            // Not `cargo`, whose argument it is: `cargo deny` takes the manifest before `check`.
-            let mut command = Command::new("cargo");
-            command
-                .arg("deny")
-                .arg("--manifest-path")
-                .arg(workspace.manifest())
-                .current_dir(project.root());
-            command
-                .args(["check", "--config"])
-                .arg(project.root().join("deny.toml"));
-            // Advisories come from the network: a nightly job's, not every change's.
-            session.program(command.args(["bans", "licenses", "sources"]));
-        }
-    } else {
-        session.skip(
-            "cargo deny",
-            "it is not installed: cargo install cargo-deny --locked",
-        );
+    audit_steps(session);
+}
+
+/// What may be part of the project (`deny.toml`), of every workspace.
+fn audit_steps(session: &mut Session<'_>) {
+    let project = session.project;
+    session.function("cargo-deny", || setup::cargo_deny(project).map(drop));
+    for workspace in Workspace::ALL {
+        let mut command = Command::new(setup::cargo_deny_program(project));
+        command.current_dir(project.root());
+        command.arg("--manifest-path").arg(workspace.manifest());
+        command
+            .arg("--config")
+            .arg(project.root().join("deny.toml"));
+        // Advisories come from the network: a nightly job's, not every change's.
+        session.program(command.args(["check", "bans", "licenses", "sources"]));
     }
 }
 

@@ -73,6 +73,11 @@ impl Project {
         self.target.join("release")
     }
 
+    /// Programs that checks need and that are built here.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.root.join("target/tools")
+    }
+
     /// The runnable tree. Its place is promised, whatever cargo's settings say.
     pub(crate) fn dist(&self) -> PathBuf {
         self.root.join("target/dist")

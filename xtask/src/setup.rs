@@ -75,6 +75,31 @@ fn has_wasm_target(project: &Project) -> Result<bool> {
     Ok(Path::new(directory.trim()).is_dir())
 }
 
+/// Pinned: a later one may find faults that no change of ours made.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Where the project's own copy of cargo-deny is, once [`cargo_deny`] has built it.
+pub(crate) fn cargo_deny_program(project: &Project) -> PathBuf {
+    project.tools().join("bin/cargo-deny")
+}
+
+/// Builds the auditor of dependencies below `target/`, once.
+pub(crate) fn cargo_deny(project: &Project) -> Result<PathBuf> {
+    let program = cargo_deny_program(project);
+    let wanted = format!("cargo-deny {CARGO_DENY_VERSION}");
+    if output(Command::new(&program).arg("--version")).is_ok_and(|said| said.trim() == wanted) {
+        return Ok(program);
+    }
+    let mut command = Command::new("cargo");
+    command
+        .args(["install", "--locked", "--force", "--root"])
+        .arg(project.tools())
+        .args(["--version", CARGO_DENY_VERSION, "cargo-deny"])
+        .current_dir(project.root());
+    run(&mut command)?;
+    Ok(program)
+}
+
 fn engines() -> Result<()> {
     let mut missing = Vec::new();
     for engine in &ENGINES {
