@@ -1,7 +1,7 @@
 //! Tasks that compute inside the guest.
 //!
-//! This version runs tasks whose profile asks for no columns: everything comes from parameters
-//! and input files. Sessions over datasets use the same facet and come with the datasets.
+//! A run whose task asks for no columns: everything comes from parameters and input files. Runs
+//! over a table are [sessions](crate::session) of the same facet.
 
 use std::time::Duration;
 

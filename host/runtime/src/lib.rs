@@ -27,6 +27,7 @@ mod pipe;
 mod plan;
 mod plugin;
 mod schema;
+mod session;
 mod state;
 mod validate;
 
@@ -42,5 +43,6 @@ pub use self::{
     plan::{Monitor, MonitorFeed, MonitorSignal},
     plugin::{LoadError, Plugin, PluginFacets},
     schema::ParameterSchema,
+    session::{ComputeSession, Finished},
     validate::Validated,
 };
