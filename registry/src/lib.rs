@@ -17,8 +17,11 @@
 
 mod archive;
 mod digest;
+mod folder;
 mod limits;
+
 mod manifest;
+pub mod oci;
 mod package;
 mod path;
 mod revocation;
@@ -29,6 +32,7 @@ mod trust;
 pub use self::{
     archive::ArchiveError,
     digest::package_digest,
+    folder::{Folder, FolderError},
     limits::{
         ARCHIVE_BYTES_MAX, FILE_BYTES_MAX, FILES_MAX, MANIFEST_BYTES_MAX, PATH_BYTES_MAX,
         SIZE_BYTES_MAX,

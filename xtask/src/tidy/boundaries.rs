@@ -103,7 +103,7 @@ struct Home {
     crates: &'static [&'static str],
 }
 
-const HOMES: [Home; 13] = [
+const HOMES: [Home; 15] = [
     Home {
         package: "wasmtime",
         crates: &["bindery-bindings", "bindery-runtime", "bindery-benches"],
@@ -146,10 +146,19 @@ const HOMES: [Home; 13] = [
         package: "libc",
         crates: &["bindery-sandbox", "bindery-benches", "bindery-integration"],
     },
-    // axum serves WebSockets and HTTP itself; these are for clients.
+    // axum serves WebSockets and HTTP itself; these are for clients. The registry's pulls from
+    // and pushes to other registries.
     Home {
         package: "reqwest",
-        crates: &["bindery-testkit", "bindery-integration"],
+        crates: &["bindery-registry", "bindery-testkit", "bindery-integration"],
+    },
+    Home {
+        package: "rustls",
+        crates: &["bindery-registry"],
+    },
+    Home {
+        package: "ed25519-dalek",
+        crates: &["bindery-registry"],
     },
     Home {
         package: "tokio-tungstenite",
@@ -174,7 +183,7 @@ const OUT_OF_REACH: [(&str, &[&str]); 8] = [
     ("bindery-datastore", &["axum", "wasmtime"]),
     ("bindery-dispatcher", &["axum", "wasmtime"]),
     ("bindery-identity", &["axum", "wasmtime"]),
-    ("bindery-registry", &["tokio", "sled", "axum", "wasmtime"]),
+    ("bindery-registry", &["sled", "axum", "wasmtime"]),
     ("bindery-sandbox", &["sled", "axum", "wasmtime"]),
     ("xtask", &["tokio", "sled", "axum", "wasmtime"]),
 ];
