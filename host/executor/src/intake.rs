@@ -12,12 +12,12 @@ use bindery_dispatcher::{
     records::{InputRecord, NoticeRecord, ResourcesRecord},
 };
 use bindery_engines::Engines;
-use bindery_runtime::{Catalog, GuestBreak, GuestFailure};
+use bindery_runtime::{Catalog, GuestBreak, GuestFailure, RunDirectories};
 use serde_json::Value;
 
 use crate::{
     FileRecord,
-    directories::{Directories, Staged},
+    staging::{Staged, stage},
 };
 
 /// What a client asks for.
@@ -122,7 +122,7 @@ impl Intake {
             seed,
         };
         let directories = self.stage(&request.inputs)?;
-        let input = directories.as_ref().map(Directories::input);
+        let input = directories.as_ref().map(RunDirectories::input);
         let verdict = entry.plugin.validate(request, input).await;
         drop(directories);
         let validated = match verdict {
@@ -317,12 +317,12 @@ impl Intake {
         }
     }
 
-    fn stage(&self, inputs: &[InputFile]) -> Result<Option<Directories>, IntakeError> {
+    fn stage(&self, inputs: &[InputFile]) -> Result<Option<RunDirectories>, IntakeError> {
         if inputs.is_empty() {
             return Ok(None);
         }
         let host = |error: std::io::Error| IntakeError::Host(error.to_string());
-        let directories = Directories::create(&self.scratch).map_err(host)?;
+        let directories = RunDirectories::create(&self.scratch).map_err(host)?;
         let files: Vec<Staged<'_>> = inputs
             .iter()
             .map(|file| Staged {
@@ -330,7 +330,7 @@ impl Intake {
                 digest: file.digest,
             })
             .collect();
-        directories.stage(&self.blobs, &files).map_err(host)?;
+        stage(&directories, &self.blobs, &files).map_err(host)?;
         Ok(Some(directories))
     }
 }

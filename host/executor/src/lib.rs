@@ -9,12 +9,12 @@
 //! plugins' business.
 
 mod attempt;
-mod directories;
 mod intake;
 mod library;
 mod logs;
 mod progress;
 mod result;
+mod staging;
 
 pub use self::{
     attempt::{ExecutorConfig, HostExecutor},

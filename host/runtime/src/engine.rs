@@ -156,9 +156,12 @@ fn settings(config: &RuntimeConfig, pooled: bool) -> Config {
         .async_stack_size(2 << 20)
         // Proposals nobody needs here are surface to attack.
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_tail_call(false)
         .wasm_relaxed_simd(false)
+        // Not for guests: wasmtime's own adapters between the parts of a component that was composed
+        // of several, as those of JavaScript are, copy from one memory to another. Without it,
+        // compiling such a component panics.
+        .wasm_multi_memory(true)
         .memory_init_cow(true);
     if pooled {
         let instances =

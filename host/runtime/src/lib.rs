@@ -17,13 +17,16 @@ mod cache;
 mod call;
 mod catalog;
 mod compute;
+mod directories;
 mod disk;
+mod drive;
 mod engine;
 mod failure;
 mod format;
 mod limits;
 mod lines;
 mod pipe;
+mod place;
 mod plan;
 mod plugin;
 mod schema;
@@ -34,11 +37,14 @@ pub use self::{
     call::FileGrants,
     catalog::{Catalog, CatalogError, FormatEntry, Sniffed, TaskEntry},
     compute::ProgressSink,
+    directories::{RunDirectories, refuse_links},
+    drive::{PlanCall, PlanDriver, PlanEnd, PlanInvalid},
     engine::{Runtime, RuntimeConfig, RuntimeError},
     failure::{GuestBreak, GuestFailure, TrapKind},
     format::{FileFault, Inspected, Record, RecordBatch},
     limits::{CallLimits, LimitClasses},
     lines::GuestLine,
+    place::SourcePlace,
     plan::{Monitor, MonitorFeed, MonitorSignal},
     plugin::{LoadError, Plugin, PluginFacets},
     schema::ParameterSchema,

@@ -85,6 +85,7 @@ pub struct Plugin {
     schemas: Vec<ParameterSchema>,
     output_schemas: Vec<ParameterSchema>,
     formats: Option<FormatDescription>,
+    imports: Vec<String>,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -124,6 +125,12 @@ impl Plugin {
     #[must_use]
     pub fn tasks(&self) -> &[Arc<TaskDefinition>] {
         &self.tasks
+    }
+
+    /// Interfaces that the component imports, sorted: all that it can reach.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.imports
     }
 
     #[must_use]
@@ -199,7 +206,7 @@ impl Runtime {
         .await
         .map_err(|error| LoadError::Host(error.to_string()))?
         .map_err(|error| LoadError::NotAComponent(format!("{error:#}")))?;
-        self.check_imports(&component)?;
+        let imports = self.imports(&component)?;
         let pre = self
             .shared
             .linker
@@ -236,6 +243,7 @@ impl Runtime {
             schemas: Vec::new(),
             output_schemas: Vec::new(),
             formats: None,
+            imports,
         };
         if plugin.definition.is_none() && plugin.format.is_none() {
             return Err(LoadError::NothingExported);
@@ -268,17 +276,23 @@ impl Runtime {
         Ok(Arc::new(plugin))
     }
 
-    fn check_imports(&self, component: &Component) -> Result<(), LoadError> {
-        let refused = component
+    /// What the component imports, when all of it is granted.
+    fn imports(&self, component: &Component) -> Result<Vec<String>, LoadError> {
+        let mut imports: Vec<String> = component
             .component_type()
             .imports(&self.shared.engine)
             .map(|(name, _)| name.to_owned())
-            .find(|name| {
-                !IMPORTS_ALLOWED
-                    .iter()
-                    .any(|allowed| name.starts_with(allowed))
-            });
-        refused.map_or(Ok(()), |name| Err(LoadError::ImportNotGranted(name)))
+            .collect();
+        let refused = imports.iter().find(|name| {
+            !IMPORTS_ALLOWED
+                .iter()
+                .any(|allowed| name.starts_with(allowed))
+        });
+        if let Some(name) = refused {
+            return Err(LoadError::ImportNotGranted(name.clone()));
+        }
+        imports.sort_unstable();
+        Ok(imports)
     }
 }
 
