@@ -56,7 +56,7 @@ async fn load_one(
     dev: bool,
 ) -> anyhow::Result<()> {
     let bytes = if Package::is_package(path) {
-        Package::read(path)?.component
+        Package::read(path)?.component().to_vec()
     } else if dev
         && path
             .extension()
