@@ -23,6 +23,7 @@ mod drive;
 mod engine;
 mod failure;
 mod format;
+mod health;
 mod limits;
 mod lines;
 mod pipe;
@@ -35,13 +36,14 @@ mod validate;
 
 pub use self::{
     call::FileGrants,
-    catalog::{Catalog, CatalogError, FormatEntry, Sniffed, TaskEntry},
+    catalog::{Catalog, CatalogError, FormatEntry, Provenance, Resident, Sniffed, TaskEntry},
     compute::ProgressSink,
     directories::{RunDirectories, refuse_links},
     drive::{PlanCall, PlanDriver, PlanEnd, PlanInvalid},
-    engine::{Runtime, RuntimeConfig, RuntimeError},
+    engine::{Runtime, RuntimeConfig, RuntimeError, compile_component},
     failure::{GuestBreak, GuestFailure, TrapKind},
     format::{FileFault, Inspected, Record, RecordBatch},
+    health::{BreakWatch, HealthReading},
     limits::{CallLimits, LimitClasses},
     lines::GuestLine,
     place::SourcePlace,

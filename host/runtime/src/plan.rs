@@ -37,6 +37,15 @@ impl Plugin {
         done_before: &[StepOutcome],
         grants: FileGrants,
     ) -> Result<(Decision, CostReceipt, Vec<GuestLine>), GuestFailure> {
+        self.counted(self.next_uncounted(request, done_before, grants).await)
+    }
+
+    async fn next_uncounted(
+        &self,
+        request: &Request,
+        done_before: &[StepOutcome],
+        grants: FileGrants,
+    ) -> Result<(Decision, CostReceipt, Vec<GuestLine>), GuestFailure> {
         const PHASE: &str = "next";
         let facet = self
             .engine
@@ -102,6 +111,15 @@ impl Plugin {
     /// # Errors
     /// The three kinds of [`GuestFailure`].
     pub async fn parse(
+        &self,
+        request: &Request,
+        outcomes: &[StepOutcome],
+        grants: FileGrants,
+    ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
+        self.counted(self.parse_uncounted(request, outcomes, grants).await)
+    }
+
+    async fn parse_uncounted(
         &self,
         request: &Request,
         outcomes: &[StepOutcome],
