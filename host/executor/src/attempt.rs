@@ -6,7 +6,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bindery_blobs::Blobs;
 use bindery_core::{
-    AttemptEnding, CostReceipt, GuestError, InputFile, Item, ItemOutcome, Request, TaskRef, Usage,
+    AttemptEnding, CostReceipt, Digest, GuestError, InputFile, Item, ItemOutcome, Request,
+    TaskDefinition, Usage,
     step::{OutputStream, Step, StepEnding, StepOutcome, StepSignal},
 };
 use bindery_dispatcher::{
@@ -18,7 +19,7 @@ use bindery_dispatcher::{
 use bindery_engines::{Engines, StepFiles, StepReport, StepRunError, StepSink};
 use bindery_runtime::{
     Catalog, FileGrants, GuestFailure, GuestLine, MonitorFeed, PlanCall, PlanDriver, PlanEnd,
-    RunDirectories, TaskEntry, TrapKind, refuse_links,
+    Plugin, RunDirectories, TrapKind, refuse_links,
 };
 use bindery_sandbox::RunError;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -39,12 +40,24 @@ pub struct ExecutorConfig {
     /// Where attempts have their directories; on the same file system as the blobs, so that
     /// inputs can be linked. Emptied at start.
     pub scratch: PathBuf,
+    /// Who has plugins that are no longer in the catalog; without, what began with one fails.
+    pub pinned: Option<Arc<dyn PinnedPlugins>>,
+}
+
+/// Plugins by the digest of their component, enabled or not: an execution ends with the plugin
+/// that it began with, also after a restart.
+#[async_trait]
+pub trait PinnedPlugins: std::fmt::Debug + Send + Sync {
+    /// # Errors
+    /// When it is known and cannot be loaded.
+    async fn pinned(&self, component: &Digest) -> Result<Option<Arc<Plugin>>, String>;
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct HostExecutor {
     catalog: Arc<Catalog>,
+    pinned: Option<Arc<dyn PinnedPlugins>>,
     engines: Arc<Engines>,
     blobs: Blobs,
     logs: LogDirectory,
@@ -70,9 +83,15 @@ struct Ledger {
     sandbox: Option<SandboxRecord>,
 }
 
+/// The task version and the plugin that an execution began with.
+struct Begun {
+    definition: Arc<TaskDefinition>,
+    plugin: Arc<Plugin>,
+}
+
 /// All that the parts of one attempt need.
 struct Attempt<'a> {
-    entry: TaskEntry,
+    entry: Begun,
     request: Request,
     directories: RunDirectories,
     log: LogWriter,
@@ -99,6 +118,7 @@ impl HostExecutor {
         }
         Ok(Self {
             catalog,
+            pinned: config.pinned,
             engines,
             blobs,
             logs,
@@ -162,7 +182,7 @@ impl HostExecutor {
         if cancel.is_cancelled() {
             return Err(Failure::Cancelled);
         }
-        let entry = self.entry(&order.record)?;
+        let entry = self.entry(&order.record).await?;
         let request = request(&order.record)?;
         let directories = RunDirectories::create(&self.scratch).map_err(host_fault)?;
         let staged: Vec<Staged<'_>> = request
@@ -210,21 +230,36 @@ impl HostExecutor {
         produced
     }
 
-    /// The task version the execution began with; a newer one is another task.
-    fn entry(&self, record: &ExecutionRecord) -> Result<TaskEntry, Failure> {
+    /// The plugin the execution began with, by its digest: a newer version, even one that calls
+    /// itself by the same number, is another task. One that is no longer enabled still ends what
+    /// it has begun.
+    async fn entry(&self, record: &ExecutionRecord) -> Result<Begun, Failure> {
+        let digest: Digest = record.plugin.parse().map_err(host_fault)?;
         let version: Version = record.task_version.parse().map_err(host_fault)?;
-        let task = TaskRef {
-            id: record.task.clone(),
-            version: Some(version),
+        let plugin = match (self.catalog.resident(&digest), &self.pinned) {
+            (Some(resident), _) => Some(resident.plugin),
+            (None, Some(pinned)) => pinned.pinned(&digest).await.map_err(host_fault)?,
+            (None, None) => None,
         };
-        self.catalog
-            .task(&task)
-            .filter(|entry| entry.plugin.digest().to_string() == record.plugin)
+        plugin
+            .and_then(|plugin| {
+                let definition = plugin
+                    .tasks()
+                    .iter()
+                    .find(|task| task.id == record.task && task.version == version)?;
+                Some(Begun {
+                    definition: Arc::clone(definition),
+                    plugin,
+                })
+            })
             .ok_or_else(|| {
                 ended(
                     AttemptEnding::HostFault,
                     "plugin_missing",
-                    format!("the plugin of {task} ({}) is not loaded", record.plugin),
+                    format!(
+                        "the plugin of {}@{version} ({digest}) is not here any more",
+                        record.task
+                    ),
                 )
             })
     }

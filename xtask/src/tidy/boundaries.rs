@@ -21,7 +21,7 @@ use crate::{
 /// The arrows between crates of the host workspace: each may use those listed and no others.
 /// A new crate, and a new arrow, is an architecture change: it is entered here and in
 /// ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("bindery-core", &[]),
     ("bindery-api-types", &["bindery-core"]),
     ("bindery-bindings", &["bindery-core"]),
@@ -50,6 +50,19 @@ const ARROWS: [(&str, &[&str]); 20] = [
         &["bindery-core", "bindery-engines", "bindery-runtime"],
     ),
     (
+        "bindery-plugins",
+        &[
+            "bindery-blobs",
+            "bindery-core",
+            "bindery-datastore",
+            "bindery-engines",
+            "bindery-registry",
+            "bindery-runtime",
+            "bindery-sandbox",
+            "bindery-trial",
+        ],
+    ),
+    (
         "bindery-api",
         &[
             "bindery-api-types",
@@ -60,6 +73,8 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "bindery-engines",
             "bindery-executor",
             "bindery-identity",
+            "bindery-plugins",
+            "bindery-registry",
             "bindery-runtime",
         ],
     ),
@@ -75,6 +90,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "bindery-engines",
             "bindery-executor",
             "bindery-identity",
+            "bindery-plugins",
             "bindery-registry",
             "bindery-runtime",
             "bindery-sandbox",
@@ -154,7 +170,7 @@ const HOMES: [Home; 13] = [
     // axum serves WebSockets and HTTP itself; these are for clients.
     Home {
         package: "reqwest",
-        crates: &["bindery-testkit", "bindery-integration"],
+        crates: &["bindery-server", "bindery-testkit", "bindery-integration"],
     },
     Home {
         package: "tokio-tungstenite",
