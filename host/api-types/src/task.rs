@@ -50,13 +50,15 @@ pub struct Task {
     pub resources: Resources,
     /// Loaded versions, newest first.
     pub versions: Vec<String>,
-    /// What the host grants to the plugin beyond its own files; empty: nothing.
+    /// What the host grants to the plugin beyond its own files, as `KIND:NAME`; empty: nothing.
     pub permissions: Vec<String>,
     /// `deterministic`, `seeded` or `varying`.
     pub determinism: String,
     pub examples: Vec<TaskExample>,
     /// Digest of the plugin that defines it.
     pub plugin: String,
+    /// The package that it came in, as `NAME@VERSION`.
+    pub package: String,
     pub available: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<String>,

@@ -28,6 +28,19 @@ impl Plugin {
         wall: Duration,
         progress: ProgressSink,
     ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
+        self.counted(
+            self.compute_uncounted(request, grants, wall, progress)
+                .await,
+        )
+    }
+
+    async fn compute_uncounted(
+        &self,
+        request: &Request,
+        grants: FileGrants,
+        wall: Duration,
+        progress: ProgressSink,
+    ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
         const PHASE: &str = "compute";
         let facet = self
             .compute

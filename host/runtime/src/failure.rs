@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bindery_core::GuestError;
 
-use crate::limits::MemoryLimitExceeded;
+use crate::{SourcePlace, limits::MemoryLimitExceeded};
 
 /// How a guest broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,14 @@ pub struct GuestBreak {
     pub message: String,
     /// What the guest wrote to its standard error, the panic message among it; untrusted.
     pub stderr: String,
+}
+
+impl GuestBreak {
+    /// Where in its author's sources it broke, when the guest said so.
+    #[must_use]
+    pub fn place(&self) -> Option<SourcePlace> {
+        SourcePlace::find(&self.stderr)
+    }
 }
 
 /// Why a guest call has no answer.

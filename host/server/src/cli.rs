@@ -31,6 +31,33 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: EngineCommand,
     },
+    /// Publish plugins to a server, and take them back
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Compile one component; for this program itself, in a process of its own
+    #[command(hide = true)]
+    CompileComponent(CompileArguments),
+}
+
+// Of a server's admin.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Publish a package: a directory, a `.bindery` file, or a single component
+    Publish(PluginPublishArguments),
+    /// What is published, `*` before what the name means
+    List(PluginListArguments),
+    /// Back to the version before
+    Rollback(PluginNameArguments),
+    /// Take a plugin (`NAME`) or a version of it (`NAME@VERSION`) out of service
+    Disable(PluginNameArguments),
+    /// Put a plugin or a version of it into service again
+    Enable(PluginNameArguments),
+    /// Say yes to what a version newly asks for
+    Approve(PluginNameArguments),
+    /// What was done to a plugin
+    History(PluginNameArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,7 +96,13 @@ pub(crate) struct LocalArguments {
     /// Run engines without a sandbox where none works: for your own files on your own machine
     #[arg(long)]
     pub(crate) insecure_no_sandbox: bool,
-    /// Load single `.wasm` files from the plugin directories as well
+    /// Trust store (TOML): publishers, their keys, and the names they may sign
+    #[arg(long, value_name = "FILE", env = "BINDERY_TRUST")]
+    pub(crate) trust: Option<PathBuf>,
+    /// Signed list of what must not run any more
+    #[arg(long, value_name = "FILE", env = "BINDERY_REVOCATIONS")]
+    pub(crate) revocations: Option<PathBuf>,
+    /// Load unsigned packages and single `.wasm` files as well; every run of one is marked
     #[arg(long)]
     pub(crate) dev: bool,
 }
@@ -136,4 +169,64 @@ pub(crate) struct EngineArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) local: LocalArguments,
+}
+
+/// Which server, and as whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClientArguments {
+    /// Server to talk to [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", env = "BINDERY_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Token to talk with
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BINDERY_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginPublishArguments {
+    /// Directory of a package, `.bindery` file, or component
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) path: PathBuf,
+    /// Also take what the version newly asks for
+    #[arg(long)]
+    pub(crate) approve: bool,
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginListArguments {
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginNameArguments {
+    /// Name of the package; where it makes sense, `NAME@VERSION`
+    pub(crate) name: String,
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompileArguments {
+    pub(crate) component: PathBuf,
+    pub(crate) output: PathBuf,
+    #[arg(long)]
+    pub(crate) memory_bytes: Option<u64>,
+    #[arg(long)]
+    pub(crate) cpu_seconds: Option<u64>,
+    #[arg(long)]
+    pub(crate) output_bytes: Option<u64>,
 }

@@ -13,28 +13,43 @@
 )]
 
 mod cli;
+mod client;
 mod engines;
 mod exit;
 mod host;
 mod paths;
+mod plugin;
 mod plugins;
+mod publishing;
 mod request;
 mod run;
 mod serve;
 mod settings;
 mod tasks;
+mod trust;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::{
-    cli::{Cli, Command, EngineCommand, TaskCommand},
+    cli::{Cli, Command, EngineCommand, PluginCommand, TaskCommand},
     exit::Exit,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before there is a log, a runtime or a thread: it runs under tight limits.
+    if let Command::CompileComponent(arguments) = cli.command {
+        let order = bindery_plugins::CompileOrder {
+            component: arguments.component,
+            output: arguments.output,
+            memory_bytes: arguments.memory_bytes,
+            cpu_seconds: arguments.cpu_seconds,
+            output_bytes: arguments.output_bytes,
+        };
+        return ExitCode::from(bindery_plugins::run_compiler(&order));
+    }
     start_log(cli.verbose, matches!(cli.command, Command::Serve(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -65,6 +80,9 @@ fn main() -> ExitCode {
             Command::Engine {
                 command: EngineCommand::Doctor(arguments),
             } => engines::doctor(arguments).await,
+            Command::Plugin { command } => plugin_command(command).await,
+            // Done above.
+            Command::CompileComponent(_) => Ok(Exit::Failed),
         }
     });
     // What blocking threads still do is worth nothing once the answer is out.
@@ -75,6 +93,24 @@ fn main() -> ExitCode {
             eprintln!("bindery: {error:#}");
             Exit::Failed.into()
         }
+    }
+}
+
+async fn plugin_command(command: PluginCommand) -> anyhow::Result<Exit> {
+    match command {
+        PluginCommand::Publish(arguments) => plugin::publish(arguments).await,
+        PluginCommand::List(arguments) => plugin::list(arguments).await,
+        PluginCommand::Rollback(arguments) => {
+            plugin::change(arguments, plugin::Change::RollBack).await
+        }
+        PluginCommand::Disable(arguments) => {
+            plugin::change(arguments, plugin::Change::Disable).await
+        }
+        PluginCommand::Enable(arguments) => plugin::change(arguments, plugin::Change::Enable).await,
+        PluginCommand::Approve(arguments) => {
+            plugin::change(arguments, plugin::Change::Approve).await
+        }
+        PluginCommand::History(arguments) => plugin::history(arguments).await,
     }
 }
 

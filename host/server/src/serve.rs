@@ -19,6 +19,7 @@ use crate::{
     cli::ServeArguments,
     exit::Exit,
     host::{Host, Storage},
+    publishing,
     settings::Settings,
 };
 
@@ -36,7 +37,11 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| PathBuf::from("bindery-data"));
     let _lock = DataLock::take(&data)?;
     let cache = data.join("cache");
-    let host = Host::open(&settings, &Storage::Directory(data), Some(cache)).await?;
+    let mut host = Host::open(&settings, &Storage::Directory(data), Some(cache)).await?;
+    let (plugins, folders) = host
+        .publishing
+        .take()
+        .context("the host has no store of plugins")?;
     let identity = Identity::new(Arc::clone(&host.datastore));
     let token = identity
         .ensure_admin_token()
@@ -48,6 +53,7 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
         blobs: host.blobs.clone(),
         dispatcher: host.dispatcher.clone(),
         catalog: Arc::<bindery_runtime::Catalog>::clone(&host.parts.catalog),
+        plugins: Arc::new(plugins.clone()),
         library: Arc::new(host.library.clone()),
         intake: Arc::new(host.intake.clone()),
         engines: Arc::<bindery_engines::Engines>::clone(&host.parts.engines),
@@ -64,6 +70,13 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
     };
+    tokio::spawn(folders.run(stop.clone()));
+    tokio::spawn(publishing::watch_trust(
+        settings,
+        plugins,
+        Arc::clone(&host.datastore),
+        stop.clone(),
+    ));
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("failed to listen on {listen}"))?;

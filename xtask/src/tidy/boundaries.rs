@@ -21,7 +21,7 @@ use crate::{
 /// The arrows between crates of the host workspace: each may use those listed and no others.
 /// A new crate, and a new arrow, is an architecture change: it is entered here and in
 /// ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("bindery-core", &[]),
     ("bindery-api-types", &["bindery-core"]),
     ("bindery-bindings", &["bindery-core"]),
@@ -46,6 +46,23 @@ const ARROWS: [(&str, &[&str]); 19] = [
         ],
     ),
     (
+        "bindery-trial",
+        &["bindery-core", "bindery-engines", "bindery-runtime"],
+    ),
+    (
+        "bindery-plugins",
+        &[
+            "bindery-blobs",
+            "bindery-core",
+            "bindery-datastore",
+            "bindery-engines",
+            "bindery-registry",
+            "bindery-runtime",
+            "bindery-sandbox",
+            "bindery-trial",
+        ],
+    ),
+    (
         "bindery-api",
         &[
             "bindery-api-types",
@@ -56,6 +73,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "bindery-engines",
             "bindery-executor",
             "bindery-identity",
+            "bindery-plugins",
+            "bindery-registry",
             "bindery-runtime",
         ],
     ),
@@ -71,9 +90,11 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "bindery-engines",
             "bindery-executor",
             "bindery-identity",
+            "bindery-plugins",
             "bindery-registry",
             "bindery-runtime",
             "bindery-sandbox",
+            "bindery-trial",
         ],
     ),
     // Black-box tests see the programs and nothing of their insides.
@@ -103,7 +124,7 @@ struct Home {
     crates: &'static [&'static str],
 }
 
-const HOMES: [Home; 13] = [
+const HOMES: [Home; 15] = [
     Home {
         package: "wasmtime",
         crates: &["bindery-bindings", "bindery-runtime", "bindery-benches"],
@@ -146,10 +167,24 @@ const HOMES: [Home; 13] = [
         package: "libc",
         crates: &["bindery-sandbox", "bindery-benches", "bindery-integration"],
     },
-    // axum serves WebSockets and HTTP itself; these are for clients.
+    // axum serves WebSockets and HTTP itself; these are for clients. The registry's pulls from
+    // and pushes to other registries.
     Home {
         package: "reqwest",
-        crates: &["bindery-testkit", "bindery-integration"],
+        crates: &[
+            "bindery-registry",
+            "bindery-server",
+            "bindery-testkit",
+            "bindery-integration",
+        ],
+    },
+    Home {
+        package: "rustls",
+        crates: &["bindery-registry"],
+    },
+    Home {
+        package: "ed25519-dalek",
+        crates: &["bindery-registry"],
     },
     Home {
         package: "tokio-tungstenite",
@@ -174,7 +209,7 @@ const OUT_OF_REACH: [(&str, &[&str]); 8] = [
     ("bindery-datastore", &["axum", "wasmtime"]),
     ("bindery-dispatcher", &["axum", "wasmtime"]),
     ("bindery-identity", &["axum", "wasmtime"]),
-    ("bindery-registry", &["tokio", "sled", "axum", "wasmtime"]),
+    ("bindery-registry", &["sled", "axum", "wasmtime"]),
     ("bindery-sandbox", &["sled", "axum", "wasmtime"]),
     ("xtask", &["tokio", "sled", "axum", "wasmtime"]),
 ];

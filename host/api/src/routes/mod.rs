@@ -10,6 +10,7 @@ mod jobs;
 mod login;
 mod logs;
 mod page;
+mod plugins;
 mod system;
 mod tasks;
 mod upload;
@@ -53,6 +54,12 @@ pub(crate) fn table() -> OpenApiRouter<App> {
         .routes(routes!(tasks::get_task))
         .routes(routes!(tasks::validate_task))
         .routes(routes!(tasks::execute_task))
+        .routes(routes!(plugins::list_plugins, plugins::publish_plugin))
+        .routes(routes!(plugins::get_plugin, plugins::delete_plugin))
+        .routes(routes!(plugins::roll_plugin_back))
+        .routes(routes!(plugins::disable_plugin))
+        .routes(routes!(plugins::enable_plugin))
+        .routes(routes!(plugins::approve_plugin))
         .routes(routes!(files::list_files, files::upload_file))
         .routes(routes!(files::get_file))
         .routes(routes!(files::download_file))

@@ -148,11 +148,11 @@ pub(super) async fn get_task(
             wall_ms: definition.resources.wall_ms,
         },
         versions: versions.iter().rev().map(ToString::to_string).collect(),
-        // Imports that need a grant are refused when a plugin is loaded: there is none to list.
-        permissions: Vec::new(),
+        permissions: listing.permissions.clone(),
         determinism: definition.determinism.as_str().to_owned(),
         examples: definition.examples.iter().map(example).collect(),
         plugin: listing.plugin.to_string(),
+        package: listing.package.clone(),
         available: unavailable.is_none(),
         unavailable,
         openapi: openapi::task_document(definition),

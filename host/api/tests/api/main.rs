@@ -15,6 +15,7 @@ mod executions;
 mod files;
 mod login;
 mod openapi;
+mod plugins;
 mod socket;
 mod support;
 mod tasks;

@@ -145,6 +145,7 @@ impl TestHost {
             blobs: blobs.clone(),
             dispatcher,
             catalog: catalog.clone(),
+            plugins: Arc::new(crate::plugins::FakePlugins::default()),
             library: Arc::new(FakeLibrary {
                 blobs,
                 files: Mutex::default(),
@@ -372,6 +373,8 @@ impl TaskCatalog for FakeCatalog {
             .map(|task| TaskListing {
                 definition: Arc::clone(task),
                 plugin: Digest::of(task.id.as_bytes()),
+                package: format!("{}@{}", task.id, task.version),
+                permissions: vec!["engine:abacus".into()],
             })
             .collect()
     }

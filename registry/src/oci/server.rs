@@ -1,0 +1,965 @@
+//! The registry that the host is: uploads, blobs, manifests, tags, referrers.
+//!
+//! The protocol without HTTP: what the OCI distribution specification (v1.1) asks of a registry,
+//! over a [`Storage`]. Calls may wait for a disk. Whoever serves it maps errors to status codes,
+//! asks who is calling, and takes a [`PushedContent`](Pending::pushed) package through publishing between
+//! [`Registry::prepare`] and [`Registry::store`].
+//!
+//! A repository sees its own blobs only; the same content is kept once for all of them. Records:
+//!
+//! ```text
+//! repositories/NAME/blobs/HEX            that the repository has the blob
+//! repositories/NAME/manifests/HEX        media type
+//! repositories/NAME/tags/TAG             digest
+//! repositories/NAME/referrers/HEX/HEX    descriptor of a manifest, by its subject
+//! repositories/NAME/packages/HEX         image digest of a package that was laid out
+//! links/HEX/NAME                         who has a content: none, and it is deleted
+//! uploads/ID                             whose it is
+//! ```
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bindery_core::Digest;
+use bytes::Bytes;
+
+use super::{
+    Artifact, ManifestRef, OciError, PACKAGE_DIGEST_ANNOTATION, PACKAGE_MEDIA_TYPE, Repository,
+    Storage, Tag,
+    artifact::{self, ArtifactError, Part},
+    manifest::{Descriptor, Manifest},
+    name::digest as parse_digest,
+};
+use crate::{ARCHIVE_BYTES_MAX, Package};
+
+/// A manifest; the specification asks for at least as much.
+pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// A blob is one of a package's parts.
+pub const BLOB_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX;
+/// Uploads at a time: each is a file on the disk that nobody may ever finish.
+const UPLOADS_MAX: usize = 64;
+/// After which an upload that nothing is added to is given up.
+const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(60 * 60);
+/// Referrers of one manifest.
+const REFERRERS_MAX: usize = 256;
+/// Tags in one answer.
+const TAGS_MAX: usize = 1000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Registry {
+    storage: Arc<dyn Storage>,
+    size_bytes_max: u64,
+    /// Bytes of all blobs. Held while something is changed, so that changes come one by one.
+    size_bytes: Mutex<u64>,
+}
+
+/// Name of an upload: 16 random bytes in hex, so that nobody guesses another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadId(String);
+
+/// A manifest that may be stored.
+#[derive(Debug)]
+pub struct Pending {
+    repository: Repository,
+    reference: ManifestRef,
+    media_type: String,
+    content: Bytes,
+    digest: Digest,
+    manifest: Manifest,
+    pushed: Option<PushedContent>,
+}
+
+/// What a manifest brings to be published.
+#[derive(Debug, Clone)]
+pub enum PushedContent {
+    Package(Box<Package>),
+    /// A component without a package, from a client that knows no packages.
+    Component(Bytes),
+}
+
+/// A manifest that was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub digest: Digest,
+    /// That the registry saw the subject, and will list it.
+    pub subject: Option<Digest>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredManifest {
+    pub digest: Digest,
+    pub media_type: String,
+    pub content: Bytes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagPage {
+    pub tags: Vec<String>,
+    /// Whether there are more after the last.
+    pub more: bool,
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Pending {
+    #[must_use]
+    pub const fn pushed(&self) -> Option<&PushedContent> {
+        self.pushed.as_ref()
+    }
+
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The digest of the package that this image is of, as it says itself.
+    #[must_use]
+    pub fn package_digest(&self) -> Option<Digest> {
+        artifact::package_digest(&self.manifest)
+    }
+}
+
+impl Registry {
+    /// `size_bytes_max` bounds the content of all repositories.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    pub fn open(storage: Arc<dyn Storage>, size_bytes_max: u64) -> Result<Self, OciError> {
+        let size_bytes = storage.size_bytes()?;
+        Ok(Self {
+            storage,
+            size_bytes_max,
+            size_bytes: Mutex::new(size_bytes),
+        })
+    }
+
+    fn change(&self) -> MutexGuard<'_, u64> {
+        // What it guards is a number that is right between any two statements.
+        self.size_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Blobs.
+
+    /// The size of a blob.
+    ///
+    /// # Errors
+    /// When the repository does not have it.
+    pub fn blob(&self, repository: &Repository, digest: &str) -> Result<(Digest, u64), OciError> {
+        let digest = parse_digest(digest)?;
+        let size = self.blob_size(repository, digest)?;
+        Ok((digest, size.ok_or(OciError::BlobUnknown(digest))?))
+    }
+
+    fn blob_size(&self, repository: &Repository, digest: Digest) -> Result<Option<u64>, OciError> {
+        let key = folded(repository);
+        let known = self
+            .storage
+            .get(&["repositories", &key, "blobs", &digest.hex()])?;
+        if known.is_none() {
+            return Ok(None);
+        }
+        Ok(self.storage.blob_size(digest)?)
+    }
+
+    /// A part of a blob that [`Registry::blob`] found.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn read_blob(&self, digest: Digest, at: u64, len: usize) -> Result<Bytes, OciError> {
+        Ok(self.storage.read_blob(digest, at, len)?)
+    }
+
+    /// # Errors
+    /// When the repository does not have it, or the storage fails.
+    pub fn delete_blob(&self, repository: &Repository, digest: &str) -> Result<(), OciError> {
+        let digest = parse_digest(digest)?;
+        let mut size_bytes = self.change();
+        let key = folded(repository);
+        if !self
+            .storage
+            .delete(&["repositories", &key, "blobs", &digest.hex()])?
+        {
+            return Err(OciError::BlobUnknown(digest));
+        }
+        self.unlink(&mut size_bytes, repository, digest)
+    }
+
+    /// Gives the repository a blob that another one has. False when that has none, and then the
+    /// client uploads it.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn mount(
+        &self,
+        repository: &Repository,
+        from: &Repository,
+        digest: Digest,
+    ) -> Result<bool, OciError> {
+        let _changing = self.change();
+        if self.blob_size(from, digest)?.is_none() {
+            return Ok(false);
+        }
+        self.link_blob(repository, digest)?;
+        Ok(true)
+    }
+
+    fn link_blob(&self, repository: &Repository, digest: Digest) -> Result<(), OciError> {
+        let (key, hex) = (folded(repository), digest.hex());
+        // The link first: a content that nobody reaches is a lesser evil than one that is gone.
+        self.storage.put(&["links", &hex, &key], b"")?;
+        self.storage
+            .put(&["repositories", &key, "blobs", &hex], b"")?;
+        Ok(())
+    }
+
+    /// Forgets that the repository has a content, unless as another thing, and deletes what nobody
+    /// has.
+    fn unlink(
+        &self,
+        size_bytes: &mut u64,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<(), OciError> {
+        let (key, hex) = (folded(repository), digest.hex());
+        for kind in ["blobs", "manifests"] {
+            let other = self.storage.get(&["repositories", &key, kind, &hex])?;
+            if other.is_some() {
+                return Ok(());
+            }
+        }
+        self.storage.delete(&["links", &hex, &key])?;
+        if self.storage.list(&["links", &hex])?.is_empty() {
+            let size = self.storage.blob_size(digest)?.unwrap_or_default();
+            self.storage.delete_blob(digest)?;
+            *size_bytes = size_bytes.saturating_sub(size);
+        }
+        Ok(())
+    }
+
+    // Uploads.
+
+    /// # Errors
+    /// When there are too many already.
+    pub fn begin_upload(&self, repository: &Repository) -> Result<UploadId, OciError> {
+        let _changing = self.change();
+        self.sweep()?;
+        if self.storage.uploads()?.len() >= UPLOADS_MAX {
+            return Err(OciError::TooMany("too many uploads are open; finish some"));
+        }
+        let id = UploadId(fresh_id()?);
+        self.storage
+            .put(&["uploads", &id.0], repository.as_str().as_bytes())?;
+        self.storage.create_upload(&id.0)?;
+        Ok(id)
+    }
+
+    fn sweep(&self) -> Result<(), OciError> {
+        for (id, idle) in self.storage.uploads()? {
+            if idle > UPLOAD_IDLE_MAX {
+                self.storage.delete_upload(&id)?;
+                self.storage.delete(&["uploads", &id])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The upload with this name, and how much of it is there.
+    ///
+    /// # Errors
+    /// When the repository has no such upload.
+    pub fn upload(&self, repository: &Repository, id: &str) -> Result<(UploadId, u64), OciError> {
+        let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_id {
+            return Err(OciError::BlobUploadUnknown);
+        }
+        let owner = self.storage.get(&["uploads", id])?;
+        if owner.as_deref() != Some(repository.as_str().as_bytes()) {
+            return Err(OciError::BlobUploadUnknown);
+        }
+        let size = self.storage.upload_size(id)?;
+        let size = size.ok_or(OciError::BlobUploadUnknown)?;
+        Ok((UploadId(id.to_owned()), size))
+    }
+
+    /// Adds bytes that continue what is there, and gives the new size.
+    ///
+    /// # Errors
+    /// When they do not, or it becomes too large.
+    pub fn append(
+        &self,
+        repository: &Repository,
+        id: &UploadId,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<u64, OciError> {
+        let size_bytes = self.change();
+        let (_, have) = self.upload(repository, &id.0)?;
+        if at != have {
+            return Err(OciError::OutOfOrder { have });
+        }
+        let size = have.saturating_add(bytes.len() as u64);
+        if size > BLOB_BYTES_MAX {
+            return Err(OciError::TooLarge {
+                limit_bytes: BLOB_BYTES_MAX,
+            });
+        }
+        if size_bytes.saturating_add(size) > self.size_bytes_max {
+            return Err(OciError::Full {
+                limit_bytes: self.size_bytes_max,
+            });
+        }
+        self.storage.append_upload(&id.0, bytes)?;
+        Ok(size)
+    }
+
+    /// Makes the upload a blob of the repository, if it has the digest.
+    ///
+    /// # Errors
+    /// When it has another.
+    pub fn finish_upload(
+        &self,
+        repository: &Repository,
+        id: &UploadId,
+        digest: &str,
+    ) -> Result<Digest, OciError> {
+        let digest = parse_digest(digest)?;
+        let (_, size) = self.upload(repository, &id.0)?;
+        // Outside of the lock: it takes as long as the blob is large.
+        let found = self.storage.hash_upload(&id.0)?;
+        let mut size_bytes = self.change();
+        if self.upload(repository, &id.0)?.1 != size {
+            return Err(OciError::BlobUploadInvalid(
+                "something was added while the upload was finished".to_owned(),
+            ));
+        }
+        if found != digest {
+            self.storage.delete_upload(&id.0)?;
+            self.storage.delete(&["uploads", &id.0])?;
+            return Err(OciError::DigestInvalid(format!(
+                "what was uploaded has the digest {found}"
+            )));
+        }
+        let new = self.storage.blob_size(digest)?.is_none();
+        self.storage.keep_upload(&id.0, digest)?;
+        if new {
+            *size_bytes = size_bytes.saturating_add(size);
+        }
+        self.storage.delete(&["uploads", &id.0])?;
+        self.link_blob(repository, digest)?;
+        Ok(digest)
+    }
+
+    /// # Errors
+    /// When the repository has no such upload.
+    pub fn cancel_upload(&self, repository: &Repository, id: &str) -> Result<(), OciError> {
+        let _changing = self.change();
+        let (id, _) = self.upload(repository, id)?;
+        self.storage.delete_upload(&id.0)?;
+        self.storage.delete(&["uploads", &id.0])?;
+        Ok(())
+    }
+
+    /// Puts a content where blobs are.
+    fn keep(&self, size_bytes: &mut u64, content: &[u8]) -> Result<Digest, OciError> {
+        let digest = Digest::of(content);
+        if self.storage.blob_size(digest)?.is_some() {
+            return Ok(digest);
+        }
+        let size = content.len() as u64;
+        if size_bytes.saturating_add(size) > self.size_bytes_max {
+            return Err(OciError::Full {
+                limit_bytes: self.size_bytes_max,
+            });
+        }
+        let id = fresh_id()?;
+        self.storage.create_upload(&id)?;
+        self.storage.append_upload(&id, content)?;
+        self.storage.keep_upload(&id, digest)?;
+        *size_bytes = size_bytes.saturating_add(size);
+        Ok(digest)
+    }
+
+    // Manifests.
+
+    /// Checks a manifest that is pushed, and what it refers to.
+    ///
+    /// # Errors
+    /// When it may not be stored.
+    pub fn prepare(
+        &self,
+        repository: &Repository,
+        reference: &str,
+        media_type: &str,
+        content: Bytes,
+    ) -> Result<Pending, OciError> {
+        if content.len() > MANIFEST_BYTES_MAX {
+            return Err(OciError::TooLarge {
+                limit_bytes: MANIFEST_BYTES_MAX as u64,
+            });
+        }
+        let reference: ManifestRef = reference.parse()?;
+        let digest = Digest::of(&content);
+        if let ManifestRef::Digest(named) = reference
+            && named != digest
+        {
+            return Err(OciError::DigestInvalid(format!(
+                "the manifest has the digest {digest}"
+            )));
+        }
+        let manifest = Manifest::parse(media_type, &content)?;
+        for blob in manifest.blobs() {
+            let size = self.blob_size(repository, blob.digest)?;
+            let size = size.ok_or(OciError::ManifestBlobUnknown(blob.digest))?;
+            if size != blob.size {
+                return Err(OciError::ManifestInvalid(format!(
+                    "{} has {size} bytes, the manifest says {}",
+                    blob.digest, blob.size
+                )));
+            }
+        }
+        for child in manifest.children() {
+            if self.manifest_type(repository, child.digest)?.is_none() {
+                return Err(OciError::ManifestBlobUnknown(child.digest));
+            }
+        }
+        let pushed = self.pushed(repository, &manifest)?;
+        Ok(Pending {
+            repository: repository.clone(),
+            reference,
+            media_type: media_type.to_owned(),
+            content,
+            digest,
+            manifest,
+            pushed,
+        })
+    }
+
+    /// A package manifest brings a package; an image that belongs to none, a component.
+    fn pushed(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+    ) -> Result<Option<PushedContent>, OciError> {
+        let invalid = |error: ArtifactError| match error {
+            ArtifactError::Package(error) => OciError::Refused {
+                code: error.code().to_owned(),
+                message: error.to_string(),
+            },
+            other => OciError::ManifestInvalid(other.to_string()),
+        };
+        if manifest.kind() != Some(PACKAGE_MEDIA_TYPE) {
+            let Ok(layer) = artifact::component_layer(manifest) else {
+                return Ok(None);
+            };
+            if manifest.annotations.contains_key(PACKAGE_DIGEST_ANNOTATION) {
+                return Ok(None);
+            }
+            return Ok(Some(PushedContent::Component(self.whole(layer)?)));
+        }
+        let subject = manifest.subject.as_ref().ok_or_else(|| {
+            OciError::ManifestInvalid("a package manifest without a subject".to_owned())
+        })?;
+        let image = self
+            .manifest_by_digest(repository, subject.digest)?
+            .ok_or(OciError::ManifestBlobUnknown(subject.digest))?;
+        let image = Manifest::parse(&image.media_type, &image.content)?;
+        let component = artifact::component_layer(&image).map_err(invalid)?;
+        let files = artifact::files_layer(manifest).map_err(invalid)?;
+        let package = artifact::assemble(
+            self.whole(component)?,
+            &self.whole(files)?,
+            artifact::package_digest(manifest),
+        )
+        .map_err(invalid)?;
+        if package.name() != repository.as_str() {
+            return Err(OciError::Refused {
+                code: "name_mismatch".to_owned(),
+                message: format!(
+                    "the package is {}; push it to a repository of this name",
+                    package.name()
+                ),
+            });
+        }
+        Ok(Some(PushedContent::Package(Box::new(package))))
+    }
+
+    fn whole(&self, blob: &Descriptor) -> Result<Bytes, OciError> {
+        let size = usize::try_from(blob.size).unwrap_or(usize::MAX);
+        Ok(self.storage.read_blob(blob.digest, 0, size)?)
+    }
+
+    /// Stores what was checked.
+    ///
+    /// # Errors
+    /// When the storage fails or is full.
+    pub fn store(&self, pending: &Pending) -> Result<Stored, OciError> {
+        let mut size_bytes = self.change();
+        self.store_manifest(
+            &mut size_bytes,
+            &pending.repository,
+            &pending.media_type,
+            &pending.content,
+            &pending.manifest,
+        )?;
+        if let ManifestRef::Tag(tag) = &pending.reference {
+            self.tag(&pending.repository, tag, pending.digest)?;
+        }
+        let subject = pending.manifest.subject.as_ref();
+        Ok(Stored {
+            digest: pending.digest,
+            subject: subject.map(|subject| subject.digest),
+        })
+    }
+
+    fn store_manifest(
+        &self,
+        size_bytes: &mut u64,
+        repository: &Repository,
+        media_type: &str,
+        content: &Bytes,
+        manifest: &Manifest,
+    ) -> Result<Digest, OciError> {
+        let digest = self.keep(size_bytes, content)?;
+        let (key, hex) = (folded(repository), digest.hex());
+        if let Some(subject) = &manifest.subject {
+            let below = ["repositories", &key, "referrers", &subject.digest.hex()];
+            if self.storage.list(&below)?.len() >= REFERRERS_MAX {
+                return Err(OciError::TooMany("the manifest has too many referrers"));
+            }
+            let descriptor = Descriptor {
+                media_type: media_type.to_owned(),
+                digest,
+                size: content.len() as u64,
+                artifact_type: manifest.kind().map(str::to_owned),
+                annotations: manifest.annotations.clone(),
+            };
+            let record = serde_json::to_vec(&descriptor).map_err(std::io::Error::other)?;
+            let [a, b, c, d] = below;
+            self.storage.put(&[a, b, c, d, &hex], &record)?;
+        }
+        self.storage.put(&["links", &hex, &key], b"")?;
+        self.storage.put(
+            &["repositories", &key, "manifests", &hex],
+            media_type.as_bytes(),
+        )?;
+        Ok(digest)
+    }
+
+    fn tag(&self, repository: &Repository, tag: &Tag, digest: Digest) -> Result<(), OciError> {
+        self.storage.put(
+            &["repositories", &folded(repository), "tags", tag.as_str()],
+            digest.to_string().as_bytes(),
+        )?;
+        Ok(())
+    }
+
+    fn tagged(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, OciError> {
+        let record =
+            self.storage
+                .get(&["repositories", &folded(repository), "tags", tag.as_str()])?;
+        Ok(record.and_then(|record| std::str::from_utf8(&record).ok()?.parse().ok()))
+    }
+
+    fn manifest_type(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<Option<String>, OciError> {
+        let key = folded(repository);
+        let record = self
+            .storage
+            .get(&["repositories", &key, "manifests", &digest.hex()])?;
+        Ok(record.map(|record| String::from_utf8_lossy(&record).into_owned()))
+    }
+
+    fn manifest_by_digest(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<Option<StoredManifest>, OciError> {
+        let Some(media_type) = self.manifest_type(repository, digest)? else {
+            return Ok(None);
+        };
+        let content = self.storage.read_blob(digest, 0, MANIFEST_BYTES_MAX)?;
+        Ok(Some(StoredManifest {
+            digest,
+            media_type,
+            content,
+        }))
+    }
+
+    /// # Errors
+    /// When the repository does not have it.
+    pub fn manifest(
+        &self,
+        repository: &Repository,
+        reference: &str,
+    ) -> Result<StoredManifest, OciError> {
+        let unknown = || OciError::ManifestUnknown(reference.chars().take(80).collect());
+        let digest = match reference.parse() {
+            Ok(ManifestRef::Digest(digest)) => digest,
+            Ok(ManifestRef::Tag(tag)) => self.tagged(repository, &tag)?.ok_or_else(unknown)?,
+            Err(OciError::DigestInvalid(fault)) => return Err(OciError::DigestInvalid(fault)),
+            // There cannot be a manifest with a tag that is none.
+            Err(_) => return Err(unknown()),
+        };
+        self.manifest_by_digest(repository, digest)?
+            .ok_or_else(unknown)
+    }
+
+    /// By a tag, takes the tag away; by a digest, the manifest with all its tags.
+    ///
+    /// # Errors
+    /// When the repository does not have it, or it is of a package that is published.
+    pub fn delete_manifest(
+        &self,
+        repository: &Repository,
+        reference: &str,
+    ) -> Result<(), OciError> {
+        let mut size_bytes = self.change();
+        let found = self.manifest(repository, reference)?;
+        let (key, hex) = (folded(repository), found.digest.hex());
+        if !self
+            .storage
+            .list(&["repositories", &key, "packages"])?
+            .is_empty()
+        {
+            return Err(OciError::Unsupported(
+                "versions of a published package are taken back with `bindery plugin disable`",
+            ));
+        }
+        if let Ok(ManifestRef::Tag(tag)) = reference.parse() {
+            self.storage
+                .delete(&["repositories", &key, "tags", tag.as_str()])?;
+            return Ok(());
+        }
+        for tag in self.storage.list(&["repositories", &key, "tags"])? {
+            let below = ["repositories", key.as_str(), "tags", tag.as_str()];
+            if self.storage.get(&below)?.as_deref() == Some(found.digest.to_string().as_bytes()) {
+                self.storage.delete(&below)?;
+            }
+        }
+        let manifest = Manifest::parse(&found.media_type, &found.content)?;
+        if let Some(subject) = manifest.subject {
+            let subject = subject.digest.hex();
+            self.storage
+                .delete(&["repositories", &key, "referrers", &subject, &hex])?;
+        }
+        self.storage
+            .delete(&["repositories", &key, "manifests", &hex])?;
+        self.unlink(&mut size_bytes, repository, found.digest)
+    }
+
+    // Lists.
+
+    /// Tags in order, those after `last`, at most `limit`.
+    ///
+    /// # Errors
+    /// When there is no such repository.
+    pub fn tags(
+        &self,
+        repository: &Repository,
+        limit: Option<usize>,
+        last: Option<&str>,
+    ) -> Result<TagPage, OciError> {
+        let key = folded(repository);
+        if self.storage.list(&["repositories", &key])?.is_empty() {
+            return Err(OciError::NameUnknown(repository.to_string()));
+        }
+        let mut tags = self.storage.list(&["repositories", &key, "tags"])?;
+        if let Some(last) = last {
+            tags.retain(|tag| tag.as_str() > last);
+        }
+        let limit = limit.unwrap_or(TAGS_MAX).min(TAGS_MAX);
+        let more = tags.len() > limit && limit > 0;
+        tags.truncate(limit);
+        Ok(TagPage { tags, more })
+    }
+
+    /// An index of the manifests whose subject this is; empty when there are none, whether or not
+    /// there is such a manifest.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn referrers(
+        &self,
+        repository: &Repository,
+        digest: &str,
+        artifact_type: Option<&str>,
+    ) -> Result<Bytes, OciError> {
+        let digest = parse_digest(digest)?;
+        let (key, hex) = (folded(repository), digest.hex());
+        let mut manifests = Vec::new();
+        for referrer in self
+            .storage
+            .list(&["repositories", &key, "referrers", &hex])?
+        {
+            let below = ["repositories", &key, "referrers", &hex, &referrer];
+            let Some(record) = self.storage.get(&below)? else {
+                continue;
+            };
+            let descriptor: Descriptor =
+                serde_json::from_slice(&record).map_err(std::io::Error::other)?;
+            if artifact_type.is_none_or(|kind| descriptor.artifact_type.as_deref() == Some(kind)) {
+                manifests.push(descriptor);
+            }
+        }
+        let index = serde_json::to_vec(&Manifest::index(manifests));
+        Ok(index.map_err(std::io::Error::other)?.into())
+    }
+
+    // Packages that were published, here or another way.
+
+    /// Whether the package of this digest is laid out.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn has_package(&self, repository: &Repository, digest: Digest) -> Result<bool, OciError> {
+        let key = folded(repository);
+        let record = self
+            .storage
+            .get(&["repositories", &key, "packages", &digest.hex()])?;
+        Ok(record.is_some())
+    }
+
+    /// Lays a published package out, with its version as the tag.
+    ///
+    /// # Errors
+    /// When it has no place in a registry: its name, its version, its size.
+    pub fn add_package(&self, package: &Package) -> Result<Digest, OciError> {
+        let repository: Repository = package.name().parse()?;
+        let invalid = |error: ArtifactError| OciError::ManifestInvalid(error.to_string());
+        let tag = Tag::of_version(package.version())
+            .ok_or_else(|| OciError::ManifestInvalid("the version is no tag".to_owned()))?;
+        let artifact = Artifact::of(package).map_err(invalid)?;
+        let mut size_bytes = self.change();
+        for blob in &artifact.blobs {
+            let digest = self.keep(&mut size_bytes, &blob.content)?;
+            self.link_blob(&repository, digest)?;
+        }
+        for part in [&artifact.image, &artifact.package] {
+            let Part {
+                descriptor,
+                content,
+            } = part;
+            let manifest = Manifest::parse(&descriptor.media_type, content)?;
+            self.store_manifest(
+                &mut size_bytes,
+                &repository,
+                &descriptor.media_type,
+                content,
+                &manifest,
+            )?;
+        }
+        let image = artifact.image.descriptor.digest;
+        self.tag(&repository, &tag, image)?;
+        // Last, so that what is marked as laid out is.
+        self.storage.put(
+            &[
+                "repositories",
+                &folded(&repository),
+                "packages",
+                &package.digest().hex(),
+            ],
+            image.to_string().as_bytes(),
+        )?;
+        Ok(image)
+    }
+}
+
+fn fresh_id() -> Result<String, OciError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(hex::encode(id))
+}
+
+/// A repository's name as one part of a key. Names have no `+`.
+fn folded(repository: &Repository) -> String {
+    repository.as_str().replace('/', "+")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+    use super::*;
+    use crate::{
+        SigningKey,
+        oci::{DirectoryStorage, OCI_MANIFEST_MEDIA_TYPE},
+        package::tests::package,
+    };
+
+    struct Setting {
+        _place: tempfile::TempDir,
+        registry: Registry,
+        name: Repository,
+    }
+
+    fn setting(size_bytes_max: u64) -> Setting {
+        let place = tempfile::tempdir().unwrap();
+        let storage = DirectoryStorage::open(place.path().to_owned()).unwrap();
+        Setting {
+            registry: Registry::open(Arc::new(storage), size_bytes_max).unwrap(),
+            name: "text.shout".parse().unwrap(),
+            _place: place,
+        }
+    }
+
+    impl Setting {
+        fn upload(&self, content: &[u8]) -> Result<Digest, OciError> {
+            let id = self.registry.begin_upload(&self.name)?;
+            self.registry.append(&self.name, &id, 0, content)?;
+            let digest = Digest::of(content).to_string();
+            self.registry.finish_upload(&self.name, &id, &digest)
+        }
+
+        fn push(&self, artifact: &Artifact) -> Result<Pending, OciError> {
+            for blob in &artifact.blobs {
+                self.upload(&blob.content)?;
+            }
+            let prepare = |part: &Part| {
+                let reference = part.descriptor.digest.to_string();
+                let content = part.content.clone();
+                self.registry
+                    .prepare(&self.name, &reference, OCI_MANIFEST_MEDIA_TYPE, content)
+            };
+            let image = prepare(&artifact.image)?;
+            assert!(image.pushed().is_none());
+            self.registry.store(&image)?;
+            prepare(&artifact.package)
+        }
+    }
+
+    #[test]
+    fn a_pushed_package_is_the_one_that_was_laid_out() {
+        let setting = setting(1 << 20);
+        let package = package("text.shout", "1.0.0").sign(&SigningKey::generate().unwrap());
+        let artifact = Artifact::of(&package).unwrap();
+        let pending = setting.push(&artifact).unwrap();
+        let Some(PushedContent::Package(pushed)) = pending.pushed() else {
+            unreachable!("{pending:?}");
+        };
+        assert_eq!(pushed.to_archive().unwrap(), package.to_archive().unwrap());
+        setting.registry.store(&pending).unwrap();
+        // The host lays it out once more, and nothing is there twice.
+        let image = setting.registry.add_package(&package).unwrap();
+        assert_eq!(image, artifact.image.descriptor.digest);
+        let referrers = setting
+            .registry
+            .referrers(&setting.name, &image.to_string(), Some(PACKAGE_MEDIA_TYPE))
+            .unwrap();
+        let index: Manifest = serde_json::from_slice(&referrers).unwrap();
+        assert_eq!(index.children().count(), 1);
+        let tags = setting.registry.tags(&setting.name, None, None).unwrap();
+        assert_eq!(tags.tags, ["1.0.0"]);
+        assert!(matches!(
+            setting.registry.delete_manifest(&setting.name, "1.0.0"),
+            Err(OciError::Unsupported(_))
+        ));
+    }
+
+    #[test]
+    fn a_package_for_another_repository_is_refused() {
+        let setting = setting(1 << 20);
+        let artifact = Artifact::of(&package("text.whisper", "1.0.0")).unwrap();
+        let error = setting.push(&artifact).unwrap_err();
+        assert!(matches!(error, OciError::Refused { code, .. } if code == "name_mismatch"));
+    }
+
+    #[test]
+    fn a_component_alone_is_brought_to_be_published() {
+        let setting = setting(1 << 20);
+        let artifact = Artifact::of(&package("text.shout", "1.0.0")).unwrap();
+        for blob in &artifact.blobs {
+            setting.upload(&blob.content).unwrap();
+        }
+        let mut image: Manifest = serde_json::from_slice(&artifact.image.content).unwrap();
+        image.annotations.clear();
+        let content = Bytes::from(serde_json::to_vec(&image).unwrap());
+        let pending = setting
+            .registry
+            .prepare(&setting.name, "v1", OCI_MANIFEST_MEDIA_TYPE, content)
+            .unwrap();
+        assert!(matches!(
+            pending.pushed(),
+            Some(PushedContent::Component(_))
+        ));
+    }
+
+    #[test]
+    fn a_chunk_continues_what_is_there_or_is_refused() {
+        let setting = setting(1 << 20);
+        let (registry, name) = (&setting.registry, &setting.name);
+        let id = registry.begin_upload(name).unwrap();
+        assert_eq!(registry.append(name, &id, 0, b"abc").unwrap(), 3);
+        for at in [0, 2, 4] {
+            assert!(matches!(
+                registry.append(name, &id, at, b"x"),
+                Err(OciError::OutOfOrder { have: 3 })
+            ));
+        }
+        let other = "other".parse().unwrap();
+        assert!(matches!(
+            registry.append(&other, &id, 3, b"x"),
+            Err(OciError::BlobUploadUnknown)
+        ));
+        // Another digest: the upload is gone, and no blob came of it.
+        let wrong = Digest::of(b"abcd").to_string();
+        assert!(matches!(
+            registry.finish_upload(name, &id, &wrong),
+            Err(OciError::DigestInvalid(_))
+        ));
+        assert!(registry.upload(name, &id.to_string()).is_err());
+        assert!(registry.blob(name, &wrong).is_err());
+    }
+
+    #[test]
+    fn a_repository_sees_its_own_blobs_and_content_is_kept_once() {
+        let setting = setting(1 << 20);
+        let (registry, name) = (&setting.registry, &setting.name);
+        let other: Repository = "other/one".parse().unwrap();
+        let digest = setting.upload(b"content").unwrap();
+        let text = digest.to_string();
+        assert!(registry.blob(&other, &text).is_err());
+        assert!(!registry.mount(name, &other, Digest::of(b"none")).unwrap());
+        assert!(registry.mount(&other, name, digest).unwrap());
+        assert_eq!(*registry.change(), 7);
+        registry.delete_blob(name, &text).unwrap();
+        assert!(registry.blob(name, &text).is_err());
+        assert_eq!(registry.blob(&other, &text).unwrap().1, 7);
+        registry.delete_blob(&other, &text).unwrap();
+        assert_eq!(*registry.change(), 0);
+        assert_eq!(registry.storage.blob_size(digest).unwrap(), None);
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let setting = setting(100);
+        assert!(matches!(
+            setting.upload(&[0; 101]),
+            Err(OciError::Full { .. })
+        ));
+        setting.upload(&[0; 60]).unwrap();
+        assert!(matches!(
+            setting.upload(&[1; 60]),
+            Err(OciError::Full { .. })
+        ));
+        for _ in 0..UPLOADS_MAX - 2 {
+            setting.registry.begin_upload(&setting.name).unwrap();
+        }
+        assert!(matches!(
+            setting.registry.begin_upload(&setting.name),
+            Err(OciError::TooMany(_))
+        ));
+    }
+}
