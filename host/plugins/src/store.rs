@@ -16,7 +16,8 @@ use bindery_datastore::{CommitError, Database, Datastore, RangeQuery, Transactio
 use bindery_engines::Engines;
 use bindery_registry::{Package, TrustPolicy, judge};
 use bindery_runtime::{
-    Catalog, CatalogError, HealthReading, Plugin, Provenance, Resident, Runtime,
+    COMPONENT_BYTES_MAX, Catalog, CatalogError, HealthReading, LoadError, Plugin, Provenance,
+    Resident, Runtime,
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -155,7 +156,6 @@ impl PluginStore {
         let records = tokio::task::spawn_blocking(move || read_records(&*datastore))
             .await
             .map_err(|error| StoreFault::Host(error.to_string()))??;
-        let news = Arc::new(Notify::new());
         let inner = Arc::new(Inner {
             publishing: Semaphore::new(config.parallel.max(1)),
             config,
@@ -172,7 +172,7 @@ impl PluginStore {
             changing: tokio::sync::Mutex::new(()),
             loaded: Mutex::default(),
             probations: Probations::default(),
-            news: Arc::clone(&news),
+            news: Arc::new(Notify::new()),
         });
         inner.load_enabled().await;
         let (watch, broken) = Watch::new();
@@ -182,8 +182,15 @@ impl PluginStore {
             ));
         }
         tokio::spawn(act(Arc::downgrade(&inner), broken));
-        tokio::spawn(Teller::new(parts.datastore, news).run());
         Ok(Self { inner })
+    }
+
+    /// Tells organisations from now on what happens to tasks, beginning with what they were not
+    /// told before. Called once, after what lies in folders was published: where nobody was told
+    /// anything yet, that is what tasks there are, and no news.
+    pub fn start_telling(&self) {
+        let teller = Teller::new(Arc::clone(&self.inner.datastore), Arc::clone(&self.inner.news));
+        tokio::spawn(teller.run());
     }
 
     /// All packages, by name.
@@ -397,9 +404,6 @@ impl PluginStore {
     /// # Errors
     /// When it is known and cannot be loaded, or must not be any more.
     pub async fn pinned(&self, component: &Digest) -> Result<Option<Arc<Plugin>>, ChangeError> {
-        if let Some(plugin) = self.inner.in_use(component) {
-            return Ok(Some(plugin));
-        }
         let record = {
             let records = self.inner.records.read();
             let found = records
@@ -537,6 +541,11 @@ impl Inner {
         component: &Bytes,
         digest: Digest,
     ) -> Result<(Arc<Plugin>, crate::CompileReport), PublishError> {
+        if component.len() > COMPONENT_BYTES_MAX {
+            return Err(PublishError::Load(LoadError::TooLarge {
+                size_bytes: component.len(),
+            }));
+        }
         let size_bytes = component.len() as u64;
         let mut report = crate::CompileReport {
             cached: true,

@@ -94,7 +94,7 @@ pub(crate) struct Teller {
     datastore: Arc<dyn Datastore>,
     /// Told when there is something new.
     pub(crate) news: Arc<Notify>,
-    /// An organisation that appears later was not there for what came before.
+    /// Where an organisation begins that was never told anything: it was not there before.
     first: u64,
 }
 
@@ -143,20 +143,23 @@ impl Teller {
             let told = datastore
                 .get(Database::Org(org), Table::SETTINGS, TOLD)?
                 .and_then(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).ok())
-                .map_or(first, u64::from_be_bytes);
-            let query = EventQuery::topic(TOPIC, told, BATCH);
+                .map(u64::from_be_bytes);
+            let query = EventQuery::topic(TOPIC, told.unwrap_or(first), BATCH);
             let events = datastore.events(Database::Meta, &query)?;
             Ok::<_, StoreFault>((told, events))
         })
         .await
         .map_err(|error| StoreFault::Host(error.to_string()))??;
-        let Some(last) = events.last() else {
-            return Ok(false);
+        let until = match (events.last(), told) {
+            (Some(last), _) => last.seq,
+            // From here on it is known what it was told.
+            (None, None) => first,
+            (None, Some(_)) => return Ok(false),
         };
         let mut transaction = Transaction::new(Database::Org(org)).put(
             Table::SETTINGS,
             TOLD,
-            last.seq.max(told).to_be_bytes().to_vec(),
+            until.to_be_bytes().to_vec(),
         );
         for event in &events {
             transaction = transaction.event(NewEvent::new(

@@ -49,7 +49,7 @@ pub use self::{
     lines::GuestLine,
     place::SourcePlace,
     plan::{Monitor, MonitorFeed, MonitorSignal},
-    plugin::{LoadError, Plugin, PluginFacets},
+    plugin::{COMPONENT_BYTES_MAX, LoadError, Plugin, PluginFacets},
     schema::ParameterSchema,
     session::{ComputeSession, Finished},
     validate::Validated,

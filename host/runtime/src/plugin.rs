@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A component larger than this is refused before it is looked at.
-const COMPONENT_BYTES_MAX: usize = 64 << 20;
+pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
 
 /// Interfaces any component may import: what Rust's standard library pulls in, and the contract.
 /// Matched by prefix. Sockets and HTTP are not among them: they need a grant.

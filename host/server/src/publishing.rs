@@ -103,6 +103,7 @@ pub(crate) async fn open(
             fault.fault
         );
     }
+    store.start_telling();
     Ok((store, watch))
 }
 

@@ -5,6 +5,7 @@
 //! well-formed files only.
 
 mod cli;
+pub mod hot;
 mod molfile;
 mod places;
 mod rmsd;
