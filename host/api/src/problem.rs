@@ -342,9 +342,10 @@ impl From<IntakeError> for Problem {
                 StatusCode::BAD_GATEWAY,
                 "plugin_broke",
                 format!(
-                    "the task's plugin broke in `{}` ({})",
+                    "the task's plugin broke in `{}` ({}){}",
                     broke.phase,
-                    broke.kind.as_str()
+                    broke.kind.as_str(),
+                    broke.at()
                 ),
             )
             .for_operator(format!("{broke}; stderr: {}", broke.stderr)),

@@ -4,6 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::author::arguments::{
+    BuildArguments, CheckArguments, NewArguments, PluginRunArguments, TestArguments,
+};
+
 /// Runs tasks that WebAssembly plugins define, with native engines in a sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "bindery", version, propagate_version = true)]
@@ -31,6 +35,26 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: EngineCommand,
     },
+    /// Write, build and test plugins
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    // For authors.
+    /// Start a plugin: a project that builds and passes its own test at once
+    New(NewArguments),
+    /// Build a plugin and pack it into `dist`
+    Build(BuildArguments),
+    /// Run a plugin's cases on the real runtime
+    Test(TestArguments),
+    /// What an admin will be told of a plugin, and what is wrong with it
+    Check(CheckArguments),
+    /// Build a plugin and run its task once
+    Run(PluginRunArguments),
 }
 
 #[derive(Debug, Subcommand)]

@@ -75,13 +75,16 @@ impl Parts {
                 plugin.fault
             );
         }
-        let sandbox = sandbox(settings, scratch.clone()).await?;
-        let engines = Engines::discover(&settings.engines, sandbox, &scratch).await?;
-        Ok(Self {
-            catalog,
-            engines: Arc::new(engines),
-        })
+        let engines = engines(settings, scratch).await?;
+        Ok(Self { catalog, engines })
     }
+}
+
+/// Sets the sandbox up and asks engines for their versions.
+pub(crate) async fn engines(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Arc<Engines>> {
+    let sandbox = sandbox(settings, scratch.clone()).await?;
+    let engines = Engines::discover(&settings.engines, sandbox, &scratch).await?;
+    Ok(Arc::new(engines))
 }
 
 async fn sandbox(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Sandbox> {

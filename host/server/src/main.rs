@@ -12,6 +12,7 @@
     reason = "a command line prints"
 )]
 
+mod author;
 mod cli;
 mod engines;
 mod exit;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             Command::Engine {
                 command: EngineCommand::Doctor(arguments),
             } => engines::doctor(arguments).await,
+            Command::Plugin { command } => author::command(command).await,
         }
     });
     // What blocking threads still do is worth nothing once the answer is out.
