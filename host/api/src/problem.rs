@@ -412,7 +412,7 @@ impl From<IntakeError> for Problem {
                 StatusCode::BAD_GATEWAY,
                 // The code that an attempt ends with when the same happens there.
                 broke.kind.as_str(),
-                format!("the task's plugin broke in `{}`", broke.phase),
+                format!("the task's plugin broke in `{}`{}", broke.phase, broke.at()),
             )
             .for_operator(format!("{broke}; stderr: {}", broke.stderr)),
             IntakeError::Host(fault) => Self::internal(fault),

@@ -39,7 +39,7 @@ impl TrapKind {
 
 /// A guest that broke: its instance is gone, the host is unharmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the plugin broke in `{phase}` ({}): {message}", kind.as_str())]
+#[error("the plugin broke in `{phase}` ({}){}: {message}", kind.as_str(), self.at())]
 pub struct GuestBreak {
     pub kind: TrapKind,
     /// The function that was called.
@@ -55,6 +55,14 @@ impl GuestBreak {
     #[must_use]
     pub fn place(&self) -> Option<SourcePlace> {
         SourcePlace::find(&self.stderr)
+    }
+
+    /// ` at FILE:LINE`, where that is known.
+    #[must_use]
+    pub fn at(&self) -> String {
+        self.place()
+            .map(|place| format!(" at {place}"))
+            .unwrap_or_default()
     }
 }
 

@@ -43,9 +43,15 @@ impl SourcePlace {
     }
 
     fn is_foreign(&self) -> bool {
-        ["site-packages", "node_modules", "/lib/python", "native"]
-            .iter()
-            .any(|part| self.file.contains(part))
+        [
+            "site-packages",
+            "node_modules",
+            "/lib/python",
+            "vendor/",
+            "native",
+        ]
+        .iter()
+        .any(|part| self.file.contains(part))
             || self.file.starts_with("/python/")
             || self.file.starts_with('<')
     }

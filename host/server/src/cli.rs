@@ -4,6 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::author::arguments::{
+    BuildArguments, CheckArguments, NewArguments, PluginRunArguments, TestArguments,
+};
+
 /// Runs tasks that WebAssembly plugins define, with native engines in a sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "bindery", version, propagate_version = true)]
@@ -31,7 +35,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: EngineCommand,
     },
-    /// Publish plugins to a server, and take them back
+    /// Write, build, test and publish plugins
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
@@ -41,9 +45,11 @@ pub(crate) enum Command {
     CompileComponent(CompileArguments),
 }
 
-// Of a server's admin.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    #[command(flatten)]
+    Author(AuthorCommand),
+    // Of a server's admin.
     /// Publish a package: a directory, a `.bindery` file, or a single component
     Publish(PluginPublishArguments),
     /// What is published, `*` before what the name means
@@ -58,6 +64,21 @@ pub(crate) enum PluginCommand {
     Approve(PluginNameArguments),
     /// What was done to a plugin
     History(PluginNameArguments),
+}
+
+/// For authors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorCommand {
+    /// Start a plugin: a project that builds and passes its own test at once
+    New(NewArguments),
+    /// Build a plugin and pack it into `dist`
+    Build(BuildArguments),
+    /// Run a plugin's cases on the real runtime
+    Test(TestArguments),
+    /// What an admin will be told of a plugin, and what is wrong with it
+    Check(CheckArguments),
+    /// Build a plugin and run its task once
+    Run(PluginRunArguments),
 }
 
 #[derive(Debug, Subcommand)]

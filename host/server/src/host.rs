@@ -96,14 +96,19 @@ impl Parts {
             cache_directory: cache.map(|cache| cache.join("components")),
             ..RuntimeConfig::default()
         })?;
-        let sandbox = sandbox(settings, scratch.clone()).await?;
-        let engines = Engines::discover(&settings.engines, sandbox, &scratch).await?;
         Ok(Self {
             runtime,
             catalog: Arc::new(Catalog::default()),
-            engines: Arc::new(engines),
+            engines: engines(settings, scratch).await?,
         })
     }
+}
+
+/// Sets the sandbox up and asks engines for their versions.
+pub(crate) async fn engines(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Arc<Engines>> {
+    let sandbox = sandbox(settings, scratch.clone()).await?;
+    let engines = Engines::discover(&settings.engines, sandbox, &scratch).await?;
+    Ok(Arc::new(engines))
 }
 
 async fn sandbox(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Sandbox> {

@@ -12,6 +12,7 @@
     reason = "a command line prints"
 )]
 
+mod author;
 mod cli;
 mod client;
 mod engines;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
 
 async fn plugin_command(command: PluginCommand) -> anyhow::Result<Exit> {
     match command {
+        PluginCommand::Author(command) => author::command(command).await,
         PluginCommand::Publish(arguments) => plugin::publish(arguments).await,
         PluginCommand::List(arguments) => plugin::list(arguments).await,
         PluginCommand::Rollback(arguments) => {

@@ -58,17 +58,10 @@ pub async fn probe_determinism(
         let first = plugin.validate(request.clone(), input.clone()).await;
         let second = plugin.validate(request, input).await;
         if let Err(failure @ (GuestFailure::Broke(_) | GuestFailure::Host { .. })) = &first {
-            let place = match failure {
-                GuestFailure::Broke(broke) => broke.place(),
-                _ => None,
-            };
-            let at = place
-                .map(|place| format!(" at {place}"))
-                .unwrap_or_default();
             faults.push(ProbeFault {
                 task,
                 code: "validate_broke",
-                message: format!("{failure}{at}"),
+                message: failure.to_string(),
             });
             continue;
         }

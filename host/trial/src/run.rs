@@ -402,13 +402,7 @@ fn extension(name: &str) -> String {
 /// What was expected and did not come, and the other way round.
 fn judge(expect: &Expect, given: Option<&Given>, failure: Option<&CaseFailure>) -> Vec<Difference> {
     let mut found = Vec::new();
-    let words = |failure: &CaseFailure| {
-        let mut text = format!("{}: {}", failure.code, failure.message);
-        if let Some(place) = &failure.place {
-            text.push_str(&format!(" at {place}"));
-        }
-        json!(text)
-    };
+    let words = |failure: &CaseFailure| json!(format!("{}: {}", failure.code, failure.message));
     if let Some(expected) = &expect.violations {
         match failure {
             Some(failure) if failure.kind == FailureKind::Refused => {
