@@ -55,18 +55,20 @@ pub(crate) struct Host {
 
 impl Parts {
     /// Sets the runtime and the sandbox up, loads plugins and asks engines for their versions.
-    /// `cache` keeps compiled plugins; `scratch` is for probes.
+    /// `cache` keeps compiled plugins, `keep` their components; `scratch` is for probes.
     pub(crate) async fn open(
         settings: &Settings,
         cache: Option<PathBuf>,
         scratch: PathBuf,
+        keep: Option<&Blobs>,
     ) -> anyhow::Result<Self> {
         let runtime = Runtime::new(&RuntimeConfig {
             cache_directory: cache.map(|cache| cache.join("components")),
             ..RuntimeConfig::default()
         })?;
         let catalog = Arc::new(Catalog::default());
-        let failed = plugins::load(&runtime, &catalog, &settings.plugins, settings.dev).await?;
+        let failed =
+            plugins::load(&runtime, &catalog, &settings.plugins, settings.dev, keep).await?;
         for plugin in failed {
             tracing::error!(path = %plugin.path.display(), fault = plugin.fault, "plugin not loaded");
             eprintln!(
@@ -124,7 +126,9 @@ impl Host {
         let blobs = Blobs::open(&directory.join("blobs")).context("failed to open the blobs")?;
         let logs = LogDirectory::open(directory.join("logs"))?;
         let scratch = directory.join("scratch");
-        let parts = Parts::open(settings, cache, directory.join("probe")).await?;
+        // Of what is gone after one run nothing is made later.
+        let keep = matches!(storage, Storage::Directory(_)).then_some(&blobs);
+        let parts = Parts::open(settings, cache, directory.join("probe"), keep).await?;
         let executor = HostExecutor::open(
             Arc::clone(&parts.catalog),
             Arc::clone(&parts.engines),

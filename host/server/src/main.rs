@@ -2,7 +2,8 @@
 //!
 //! - [`host`] is the composition root: it opens the parts and joins them, for the server and for
 //!   `bindery run` alike.
-//! - [`cli`] says what can be typed; the other modules do it, one for each command.
+//! - [`cli`] says what can be typed, [`task_cli`] what the definition of a task adds to it, and
+//!   [`invocation`] reads it; the other modules do it, one for each command.
 //!
 //! Standard output is for results (with `--json` one document and nothing else), standard error
 //! for people. Exit codes are listed in [`exit`].
@@ -16,26 +17,32 @@ mod cli;
 mod engines;
 mod exit;
 mod host;
+mod invocation;
 mod paths;
 mod plugins;
 mod request;
 mod run;
 mod serve;
 mod settings;
+mod task_cli;
 mod tasks;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::{
-    cli::{Cli, Command, EngineCommand, TaskCommand},
+    cli::{Command, EngineCommand, TaskCommand},
     exit::Exit,
+    invocation::Invocation,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_log(cli.verbose, matches!(cli.command, Command::Serve(_)));
+    let invocation = invocation::read();
+    match &invocation {
+        Invocation::Plain(cli) => {
+            start_log(cli.verbose, matches!(cli.command, Command::Serve(_)));
+        }
+        Invocation::OfTask(words) => start_log(words.verbose(), false),
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -47,6 +54,10 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(async {
+        let cli = match invocation {
+            Invocation::Plain(cli) => *cli,
+            Invocation::OfTask(words) => words.read().await?,
+        };
         match cli.command {
             Command::Serve(arguments) => serve::serve(arguments).await,
             Command::Run(arguments) => run::run(arguments).await,

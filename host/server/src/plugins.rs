@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use bindery_blobs::Blobs;
 use bindery_registry::Package;
 use bindery_runtime::{Catalog, Runtime};
+use bytes::Bytes;
 
 /// A plugin that could not be loaded.
 #[derive(Debug)]
@@ -14,17 +16,19 @@ pub(crate) struct Failed {
 }
 
 /// Loads every package of the directories, and single components where `dev` allows them. One
-/// that cannot be loaded is reported and does not keep the others away.
+/// that cannot be loaded is reported and does not keep the others away. `keep` keeps the components
+/// under their digests, for whatever is made of them later.
 pub(crate) async fn load(
     runtime: &Runtime,
     catalog: &Catalog,
     directories: &[PathBuf],
     dev: bool,
+    keep: Option<&Blobs>,
 ) -> anyhow::Result<Vec<Failed>> {
     let mut failed = Vec::new();
     for directory in directories {
         for path in entries(directory)? {
-            let loaded = load_one(runtime, catalog, &path, dev).await;
+            let loaded = load_one(runtime, catalog, &path, dev, keep).await;
             if let Err(error) = loaded {
                 failed.push(Failed {
                     path,
@@ -54,6 +58,7 @@ async fn load_one(
     catalog: &Catalog,
     path: &Path,
     dev: bool,
+    keep: Option<&Blobs>,
 ) -> anyhow::Result<()> {
     let bytes = if Package::is_package(path) {
         Package::read(path)?.component
@@ -67,7 +72,13 @@ async fn load_one(
     } else {
         return Ok(());
     };
-    let plugin = runtime.load(bytes).await?;
+    let bytes = Bytes::from(bytes);
+    let plugin = runtime.load(bytes.to_vec()).await?;
+    if let Some(blobs) = keep
+        && !blobs.contains(&plugin.digest()).await?
+    {
+        blobs.put_bytes(bytes).await?;
+    }
     catalog.add(&plugin)?;
     Ok(())
 }

@@ -364,7 +364,10 @@ mod tests {
             ),
             (json!({ "$ref": "other.json" }), "/$ref"),
             (json!({ "$ref": "#/nothing" }), "/$ref"),
-            (json!({ "minimum": 18_446_744_073_709_551_615_u64 }), "/minimum"),
+            (
+                json!({ "minimum": 18_446_744_073_709_551_615_u64 }),
+                "/minimum",
+            ),
             (json!({ "items": [true] }), "/items"),
             (json!({ "anyOf": [{ "$id": "x" }] }), "/anyOf/0"),
         ] {
