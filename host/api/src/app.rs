@@ -7,6 +7,7 @@ use bindery_datastore::Datastore;
 use bindery_dispatcher::Dispatcher;
 use bindery_executor::LogDirectory;
 use bindery_identity::Identity;
+use bindery_transpile::Validators;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,8 @@ pub struct Services {
     pub library: Arc<dyn FileLibrary>,
     pub intake: Arc<dyn RequestIntake>,
     pub engines: Arc<dyn EngineDirectory>,
+    /// What browsers check parameters with.
+    pub validators: Validators,
     pub identity: Identity,
     pub logs: LogDirectory,
     /// More for `/metrics`, from whoever has it.

@@ -163,7 +163,7 @@ pub(crate) fn is_same_site(parts: &Parts) -> bool {
     }
 }
 
-fn has_own_origin(parts: &Parts) -> bool {
+pub(crate) fn has_own_origin(parts: &Parts) -> bool {
     let host = parts
         .headers
         .get(header::HOST)

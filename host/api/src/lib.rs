@@ -3,6 +3,7 @@
 //! - [`router`] makes the whole interface out of [`Services`], the things it speaks for.
 //! - [`ports`]: what it asks of the crates below, as traits, so that it can be tested without
 //!   guests and engines.
+//! - `mcp`: the same tasks as tools for agents (Model Context Protocol).
 //! - [`Problem`]: every error a client sees (RFC 9457).
 //! - [`documents`]: what a client sees of stored records; the command line gives the same ones.
 //!
@@ -20,6 +21,7 @@ mod content;
 pub mod documents;
 mod extract;
 mod log_text;
+mod mcp;
 mod metrics;
 mod observe;
 mod openapi;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bindery_api_types::{ClientFrame, Problem, ServerFrame};
-use bindery_core::{Collection, TaskDefinition};
+use bindery_core::{Collection, TaskDefinition, definition::Cardinality};
 use serde_json::{Map, Value, json};
 use utoipa::{
     IntoResponses, Modify, OpenApi,
@@ -114,107 +114,237 @@ fn name_collection(mut item: Value, collection: &Collection) -> Value {
     item
 }
 
+/// A schema that stood alone, as a part of a document: what it refers to within itself is found
+/// below `pointer` (`#/components/schemas/Parameters`).
+pub(crate) fn embedded(schema: &Value, pointer: &str) -> Value {
+    let mut schema = schema.clone();
+    if let Some(members) = schema.as_object_mut() {
+        // A base address of its own would make the references relative to that again.
+        members.shift_remove("$id");
+        members.shift_remove("$schema");
+    }
+    rebase(&mut schema, pointer);
+    schema
+}
+
+fn rebase(value: &mut Value, pointer: &str) {
+    /// What stands below these is data, whatever it looks like.
+    const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(reference) if name == "$ref" => {
+                        if let Some(local) = reference.strip_prefix('#') {
+                            *reference = format!("{pointer}{local}");
+                        }
+                    }
+                    _ if DATA.contains(&name.as_str()) => {}
+                    member => rebase(member, pointer),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| rebase(item, pointer)),
+        _ => {}
+    }
+}
+
 /// An OpenAPI document of one task alone: checking and running it, with its own parameters.
 pub(crate) fn task_document(definition: &TaskDefinition) -> Value {
-    let inputs: Map<String, Value> = definition
-        .inputs
-        .iter()
-        .map(|slot| {
-            let one = json!({ "type": "string", "description": slot.summary });
-            let schema = match slot.cardinality.as_str() {
-                "many" => json!({ "type": "array", "items": one }),
-                _ => one,
-            };
-            (slot.name.clone(), schema)
-        })
-        .collect();
-    let required: Vec<&str> = definition
-        .inputs
-        .iter()
-        .filter(|slot| slot.cardinality.as_str() != "optional")
-        .map(|slot| slot.name.as_str())
-        .collect();
-    let inputs = |required: &[&str]| {
-        json!({
-            "type": "object",
-            "description": "File ids by input slot.",
-            "properties": inputs,
-            "required": required,
-            "additionalProperties": false,
-        })
-    };
-    let problem = json!({
-        "description": "A problem document (RFC 9457).",
-        "content": { PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
-    });
-    let operation = |id: &str, summary: &str, body: Value, status: &str, answer: Value| {
-        json!({ "post": {
-            "operationId": id,
-            "summary": summary,
-            "requestBody": {
-                "required": true,
-                "content": { "application/json": { "schema": body } },
-            },
-            "responses": {
-                status: {
-                    "description": "It may run.",
-                    "content": { "application/json": { "schema": answer } },
-                },
-                "default": problem,
-            },
-        } })
-    };
-    let parameters = json!({ "$ref": "#/components/schemas/Parameters" });
     let string = json!({ "type": "string" });
+    let parameters = json!({ "$ref": "#/components/schemas/Parameters" });
+    let notices = json!({ "type": "array", "items": {
+        "type": "object",
+        "properties": { "severity": string, "code": string, "message": string },
+        "required": ["severity", "code", "message"],
+    } });
     let execute = json!({
         "type": "object",
         "properties": {
-            "inputs": inputs(&required),
+            "inputs": inputs_schema(definition, true),
             "parameters": parameters,
             "priority": { "type": "integer", "minimum": 0, "maximum": 255 },
             "labels": { "type": "object", "additionalProperties": string },
+            "cache": { "type": ["boolean", "string"] },
         },
+        "required": required_members(definition),
         "additionalProperties": false,
     });
     let executed = json!({
         "type": "object",
-        "properties": { "execution_id": string, "job_id": string, "status": string },
+        "properties": {
+            "execution_id": string, "job_id": string, "status": string, "notices": notices,
+        },
         "required": ["execution_id", "job_id", "status"],
     });
     let validate = json!({
         "type": "object",
-        "properties": { "inputs": inputs(&[]), "parameters": parameters },
+        "properties": { "inputs": inputs_schema(definition, false), "parameters": parameters },
         "additionalProperties": false,
     });
     let validated = json!({
         "type": "object",
-        "properties": { "parameters": parameters },
+        "properties": { "parameters": parameters, "notices": notices },
         "required": ["parameters"],
     });
     let path = format!("/api/v1/tasks/{}", definition.id);
+    let mut info = json!({
+        "title": definition.title,
+        "version": definition.version.to_string(),
+        "summary": definition.summary,
+    });
+    if let Some(info) = info.as_object_mut()
+        && !definition.docs.is_empty()
+    {
+        info.insert("description".to_owned(), json!(definition.docs));
+    }
     json!({
         "openapi": "3.1.0",
-        "info": {
-            "title": definition.title,
-            "version": definition.version.to_string(),
-            "summary": definition.summary,
-        },
+        "info": info,
+        "servers": [{ "url": "/" }],
         "paths": {
-            format!("{path}/validate"):
-                operation("validate", "Checks a request.", validate, "200", validated),
-            format!("{path}/execute"):
-                operation("execute", "Runs the task.", execute, "202", executed),
+            format!("{path}/validate"): { "post": operation(Operation {
+                id: "validate",
+                summary: "Checks a request.",
+                body: validate,
+                examples: examples(definition, false),
+                status: "200",
+                answer: validated,
+            }) },
+            format!("{path}/execute"): { "post": operation(Operation {
+                id: "execute",
+                summary: "Runs the task.",
+                body: execute,
+                examples: examples(definition, true),
+                status: "202",
+                answer: executed,
+            }) },
         },
         "components": {
             "schemas": {
-                "Parameters": definition.parameters,
-                "Output": definition.output,
+                "Parameters": embedded(&definition.parameters, "#/components/schemas/Parameters"),
+                "Output": embedded(&definition.output, "#/components/schemas/Output"),
                 "Problem": problem_schema(),
             },
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
         "security": [{ "token": [] }],
     })
+}
+
+struct Operation {
+    id: &'static str,
+    summary: &'static str,
+    body: Value,
+    examples: Map<String, Value>,
+    status: &'static str,
+    answer: Value,
+}
+
+fn operation(operation: Operation) -> Value {
+    let problem = |description: &str| {
+        json!({
+            "description": description,
+            "content": { PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+        })
+    };
+    let mut content = Map::new();
+    content.insert("schema".to_owned(), operation.body);
+    if !operation.examples.is_empty() {
+        content.insert("examples".to_owned(), Value::Object(operation.examples));
+    }
+    json!({
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "requestBody": { "required": true, "content": { "application/json": content } },
+        "responses": {
+            operation.status: {
+                "description": "It may run.",
+                "content": { "application/json": { "schema": operation.answer } },
+            },
+            "401": problem("No valid credential."),
+            "422": problem("The request is not valid; `violations` names all faults."),
+            "default": problem("A problem document (RFC 9457) with a stable `code`."),
+        },
+    })
+}
+
+/// File ids by slot.
+fn inputs_schema(definition: &TaskDefinition, all: bool) -> Value {
+    let slots: Map<String, Value> = definition
+        .inputs
+        .iter()
+        .map(|slot| {
+            let words = format!("{}. {}", slot.title, slot.summary);
+            let one = json!({ "type": "string", "description": words.trim_end() });
+            let schema = match slot.cardinality {
+                Cardinality::Many => json!({ "type": "array", "items": one }),
+                Cardinality::One | Cardinality::Optional => one,
+            };
+            (slot.name.clone(), schema)
+        })
+        .collect();
+    let required: Vec<&str> = if all {
+        required_slots(definition).collect()
+    } else {
+        Vec::new()
+    };
+    json!({
+        "type": "object",
+        "description": "File ids by input slot.",
+        "properties": slots,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+pub(crate) fn required_slots(definition: &TaskDefinition) -> impl Iterator<Item = &str> {
+    definition
+        .inputs
+        .iter()
+        .filter(|slot| slot.cardinality != Cardinality::Optional)
+        .map(|slot| slot.name.as_str())
+}
+
+/// Members of a request that cannot be left out.
+pub(crate) fn required_members(definition: &TaskDefinition) -> Vec<&'static str> {
+    let mut required = Vec::new();
+    if required_slots(definition).next().is_some() {
+        required.push("inputs");
+    }
+    let has_required = definition
+        .parameters
+        .get("required")
+        .and_then(Value::as_array)
+        .is_some_and(|names| !names.is_empty());
+    if has_required {
+        required.push("parameters");
+    }
+    required
+}
+
+/// The examples of the definition, by number, as bodies of a request.
+fn examples(definition: &TaskDefinition, with_files: bool) -> Map<String, Value> {
+    definition
+        .examples
+        .iter()
+        .enumerate()
+        .map(|(position, example)| {
+            let mut value = Map::new();
+            value.insert("parameters".to_owned(), example.parameters.clone());
+            if with_files {
+                // Files have ids once they are uploaded; what stands here says which is which.
+                let files: Map<String, Value> = example
+                    .inputs
+                    .iter()
+                    .map(|(slot, path)| (slot.clone(), json!(format!("id of {path}"))))
+                    .collect();
+                value.insert("inputs".to_owned(), Value::Object(files));
+            }
+            let entry = json!({ "summary": example.title, "value": value });
+            (format!("example{}", position + 1), entry)
+        })
+        .collect()
 }
 
 fn problem_schema() -> Value {

@@ -3,9 +3,13 @@
 //! Each trait is what one concrete type offers, cut down to what routes need; the
 //! implementations are here too, so that the composition root only hands the types over.
 
-use std::fmt::Debug;
+use std::{
+    fmt::Debug,
+    io::{self, Read},
+};
 
 use async_trait::async_trait;
+use bindery_blobs::Blobs;
 use bindery_core::{Collection, Digest, FileId, OrgId, TaskDefinition, TaskRef};
 use bindery_dispatcher::{Page, StoreError};
 use bindery_engines::Engines;
@@ -16,6 +20,7 @@ use bindery_plugins::{
     ChangeError, HistoryRecord, PluginView, PublishError, PublishOptions, Published, StoreFault,
 };
 use bindery_runtime::{Catalog, Runtime, TaskEntry};
+use bindery_transpile::ComponentSource;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use semver::Version;
@@ -45,6 +50,28 @@ pub trait TaskCatalog: Debug + Send + Sync {
     fn collection(&self, name: &str) -> Option<Collection>;
     fn collections(&self) -> Vec<Collection>;
     fn plugin_count(&self) -> usize;
+}
+
+/// Components among the blobs, under their digests.
+#[derive(Debug, Clone)]
+pub struct BlobComponents(pub Blobs);
+
+impl ComponentSource for BlobComponents {
+    fn component(&self, digest: &Digest, size_bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(path) = self.0.local_path(digest) else {
+            return Ok(None);
+        };
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        // One byte more than is taken, so that too large is seen as such.
+        file.take(size_bytes_max.saturating_add(1))
+            .read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
 }
 
 /// An error of whoever sends an upload.

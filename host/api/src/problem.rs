@@ -124,6 +124,13 @@ impl Problem {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// Says to the operator what only the operator may know.
+    pub(crate) fn log(&self) {
+        if let Some(fault) = &self.0.internal {
+            tracing::error!(code = self.0.code, fault, "a request failed");
+        }
+    }
+
     /// Stable word for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -165,9 +172,7 @@ pub(crate) fn violation(violation: Violation) -> dto::Violation {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        if let Some(fault) = &self.0.internal {
-            tracing::error!(code = self.0.code, fault, "a request failed");
-        }
+        self.log();
         // A document of strings and numbers always encodes.
         let body = serde_json::to_vec(&self.document()).unwrap_or_default();
         let mut response = (self.0.status, body).into_response();

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod limits;
 pub mod request;
 pub mod result;
+pub mod schema_words;
 pub mod step;
 pub mod usage;
 

@@ -234,6 +234,11 @@ impl Inner {
             .put_bytes(archive)
             .await
             .map_err(|error| storage(&error))?;
+        // By its own digest as well: other things are made of it, such as a browser's validator.
+        self.blobs
+            .put_bytes(package.component().clone())
+            .await
+            .map_err(|error| storage(&error))?;
         let asks = !report.growth.is_empty() && !options.approve;
         report.milliseconds = milliseconds(started.elapsed());
         let report_bytes = encode(&report).map_err(StoreFault::Host)?;

@@ -189,7 +189,10 @@ impl PluginStore {
     /// told before. Called once, after what lies in folders was published: where nobody was told
     /// anything yet, that is what tasks there are, and no news.
     pub fn start_telling(&self) {
-        let teller = Teller::new(Arc::clone(&self.inner.datastore), Arc::clone(&self.inner.news));
+        let teller = Teller::new(
+            Arc::clone(&self.inner.datastore),
+            Arc::clone(&self.inner.news),
+        );
         tokio::spawn(teller.run());
     }
 

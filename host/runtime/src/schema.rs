@@ -1,10 +1,13 @@
 //! Parameter schemas: compiled once per task version, used for every request.
 
-use bindery_core::{Violation, limits};
+use bindery_core::{
+    Violation, limits,
+    schema_words::{self as words, codes},
+};
 use serde_json::Value;
 
-/// Code of a value that fits none of the variants of its schema, or several.
-pub(crate) const NO_VARIANT: &str = "no_variant";
+/// Faults of one document that are put in order; of more only these are.
+const FAULTS_SORTED_MAX: usize = 16 * limits::VIOLATIONS_MAX;
 
 /// A compiled JSON Schema 2020-12 of an object, and the defaults it names.
 #[derive(Debug)]
@@ -46,16 +49,22 @@ impl ParameterSchema {
             .collect()
     }
 
-    /// All faults of a document, each at its place.
+    /// All faults of a document, each at its place, by place.
     #[must_use]
     pub fn violations(&self, parameters: &Value) -> Vec<Violation> {
         let mut found: Vec<Violation> = self
             .validator
             .iter_errors(parameters)
-            .take(limits::VIOLATIONS_MAX)
-            .map(|error| violation(&error))
+            .take(FAULTS_SORTED_MAX)
+            .flat_map(|error| violations(&error))
             .collect();
+        // Of this order nobody needs to know how a validator walks through a schema.
+        found.sort_by(|one, other| {
+            let one = (&one.pointer, &one.code, &one.message);
+            one.cmp(&(&other.pointer, &other.code, &other.message))
+        });
         found.dedup();
+        found.truncate(limits::VIOLATIONS_MAX);
         found
     }
 }
@@ -84,41 +93,77 @@ fn fill(schema: &Value, value: &mut Value, depth: u32) {
     }
 }
 
-fn violation(error: &jsonschema::ValidationError<'_>) -> Violation {
-    use jsonschema::error::ValidationErrorKind as Kind;
+/// Of one error, which stands for several faults where members are unknown.
+fn violations(error: &jsonschema::ValidationError<'_>) -> Vec<Violation> {
+    use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 
     let at = error.instance_path().as_str();
-    let (pointer, code) = match error.kind() {
-        Kind::Required { property } => (
-            format!("{at}/{}", escape(property.as_str().unwrap_or_default())),
-            "required",
-        ),
-        Kind::AdditionalProperties { unexpected } => (
-            match unexpected.as_slice() {
-                [only] => format!("{at}/{}", escape(only)),
-                _ => at.to_owned(),
-            },
-            "unknown_parameter",
-        ),
-        Kind::Type { .. } => (at.to_owned(), "wrong_type"),
-        Kind::Enum { .. } | Kind::Constant { .. } => (at.to_owned(), "not_allowed"),
-        Kind::Minimum { .. }
-        | Kind::Maximum { .. }
-        | Kind::ExclusiveMinimum { .. }
-        | Kind::ExclusiveMaximum { .. }
-        | Kind::MultipleOf { .. } => (at.to_owned(), "out_of_range"),
-        Kind::MinLength { .. }
-        | Kind::MaxLength { .. }
-        | Kind::MinItems { .. }
-        | Kind::MaxItems { .. } => (at.to_owned(), "wrong_length"),
-        Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } | Kind::AnyOf { .. } => {
-            (at.to_owned(), NO_VARIANT)
-        }
-        _ => (at.to_owned(), "invalid"),
+    let one = |pointer: String, code: &str, message: String| {
+        vec![Violation::new(
+            format!("/parameters{pointer}"),
+            code,
+            message,
+        )]
     };
-    // The value itself may be long; the pointer says which one it is.
-    let message: String = error.to_string().chars().take(500).collect();
-    Violation::new(format!("/parameters{pointer}"), code, message)
+    let here = |code: &str, message: String| one(at.to_owned(), code, message);
+    match error.kind() {
+        Kind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            one(
+                format!("{at}/{}", escape(name)),
+                codes::REQUIRED,
+                words::required(name),
+            )
+        }
+        Kind::AdditionalProperties { unexpected } => unexpected
+            .iter()
+            .flat_map(|name| {
+                one(
+                    format!("{at}/{}", escape(name)),
+                    codes::UNKNOWN_PARAMETER,
+                    words::unknown(name),
+                )
+            })
+            .collect(),
+        Kind::Type { kind } => {
+            let types = match kind {
+                TypeKind::Single(only) => vec![only.to_string()],
+                TypeKind::Multiple(types) => types.iter().map(|one| one.to_string()).collect(),
+            };
+            let message = words::wrong_type(types.iter().map(String::as_str));
+            here(codes::WRONG_TYPE, message)
+        }
+        Kind::Enum { options } => {
+            let options = options.as_array().map_or(&[][..], Vec::as_slice);
+            here(codes::NOT_ALLOWED, words::one_of(options))
+        }
+        Kind::Constant { expected_value } => {
+            here(codes::NOT_ALLOWED, words::exactly(expected_value))
+        }
+        Kind::Minimum { limit } => here(codes::OUT_OF_RANGE, words::at_least(limit)),
+        Kind::Maximum { limit } => here(codes::OUT_OF_RANGE, words::at_most(limit)),
+        Kind::ExclusiveMinimum { limit } => here(codes::OUT_OF_RANGE, words::more_than(limit)),
+        Kind::ExclusiveMaximum { limit } => here(codes::OUT_OF_RANGE, words::less_than(limit)),
+        Kind::MultipleOf { multiple_of } => {
+            here(codes::OUT_OF_RANGE, words::multiple_of(*multiple_of))
+        }
+        Kind::MinLength { limit } => here(codes::WRONG_LENGTH, words::characters_min(*limit)),
+        Kind::MaxLength { limit } => here(codes::WRONG_LENGTH, words::characters_max(*limit)),
+        Kind::MinItems { limit } => here(codes::WRONG_LENGTH, words::items_min(*limit)),
+        Kind::MaxItems { limit } => here(codes::WRONG_LENGTH, words::items_max(*limit)),
+        Kind::MinProperties { limit } => here(codes::WRONG_LENGTH, words::members_min(*limit)),
+        Kind::MaxProperties { limit } => here(codes::WRONG_LENGTH, words::members_max(*limit)),
+        Kind::OneOfNotValid { .. } | Kind::AnyOf { .. } => {
+            here(codes::NO_VARIANT, words::NO_VARIANT.to_owned())
+        }
+        Kind::OneOfMultipleValid { .. } => {
+            here(codes::NO_VARIANT, words::SEVERAL_VARIANTS.to_owned())
+        }
+        Kind::Pattern { pattern } => here(codes::INVALID, words::pattern(pattern)),
+        Kind::UniqueItems => here(codes::INVALID, words::UNIQUE.to_owned()),
+        Kind::Not { .. } | Kind::FalseSchema => here(codes::INVALID, words::FORBIDDEN.to_owned()),
+        other => here(codes::INVALID, words::other(other.keyword())),
+    }
 }
 
 /// RFC 6901.

@@ -6,13 +6,14 @@ use bindery_bindings::{
     convert, definition::exports::bindery::task::definition as wit_definition,
     host::bindery::task::types as wit,
 };
-use bindery_core::{CostReceipt, GuestError, Notice, Request, Violation, limits};
+use bindery_core::{
+    CostReceipt, GuestError, Notice, Request, Violation, limits, schema_words::codes::NO_VARIANT,
+};
 use serde_json::Value;
 
 use crate::{
     FileGrants, GuestFailure, GuestLine, Plugin,
     call::{Answer, Turn},
-    schema::NO_VARIANT,
 };
 
 /// A request that may run.

@@ -4,8 +4,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::author::arguments::{
-    BuildArguments, CheckArguments, NewArguments, PluginRunArguments, TestArguments,
+use crate::{
+    author::arguments::{
+        BuildArguments, CheckArguments, NewArguments, PluginRunArguments, TestArguments,
+    },
+    task_cli::OwnArguments,
 };
 
 /// Runs tasks that WebAssembly plugins define, with native engines in a sandbox.
@@ -145,16 +148,16 @@ pub(crate) struct ServeArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// Task to run, for example `docking.vina` or `docking.vina@0.1.0`
+    /// Task to run, as `NAME` or `NAME@VERSION`. With it, `--help` lists the flags of its own
     pub(crate) task: String,
     /// File for an input slot; repeat for more
     #[arg(short, long = "input", value_name = "SLOT=PATH")]
     pub(crate) inputs: Vec<String>,
     /// A parameter; the value is JSON where it parses as such, otherwise text. Dots reach into
-    /// objects: `box.padding=4`
+    /// objects: `size.width=4`
     #[arg(short, long = "param", value_name = "KEY=VALUE")]
     pub(crate) parameters: Vec<String>,
-    /// JSON file with parameters; `--param` goes on top. `-` reads standard input
+    /// JSON file with parameters, to which others may be added. `-` reads standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) params: Option<PathBuf>,
     /// Directory for `result.json` and the artifacts
@@ -165,6 +168,9 @@ pub(crate) struct RunArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) local: LocalArguments,
+    /// What was given in flags of the task's own.
+    #[arg(skip)]
+    pub(crate) own: OwnArguments,
 }
 
 #[derive(Debug, Args)]

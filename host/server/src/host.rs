@@ -66,7 +66,7 @@ pub(crate) struct Host {
 
 impl Parts {
     /// Sets the runtime and the sandbox up, loads plugins and asks engines for their versions.
-    /// `cache` keeps compiled plugins; `scratch` is for probes.
+    /// `cache` keeps compiled plugins, `keep` their components; `scratch` is for probes.
     pub(crate) async fn open(
         settings: &Settings,
         cache: Option<PathBuf>,

@@ -2,7 +2,8 @@
 //!
 //! - [`host`] is the composition root: it opens the parts and joins them, for the server and for
 //!   `bindery run` alike.
-//! - [`cli`] says what can be typed; the other modules do it, one for each command.
+//! - [`cli`] says what can be typed, [`task_cli`] what the definition of a task adds to it, and
+//!   [`invocation`] reads it; the other modules do it, one for each command.
 //!
 //! Standard output is for results (with `--json` one document and nothing else), standard error
 //! for people. Exit codes are listed in [`exit`].
@@ -18,6 +19,7 @@ mod client;
 mod engines;
 mod exit;
 mod host;
+mod invocation;
 mod paths;
 mod plugin;
 mod plugins;
@@ -26,32 +28,39 @@ mod request;
 mod run;
 mod serve;
 mod settings;
+mod task_cli;
 mod tasks;
 mod trust;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::{
-    cli::{Cli, Command, EngineCommand, PluginCommand, TaskCommand},
+    cli::{Command, EngineCommand, PluginCommand, TaskCommand},
     exit::Exit,
+    invocation::Invocation,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let invocation = invocation::read();
     // Before there is a log, a runtime or a thread: it runs under tight limits.
-    if let Command::CompileComponent(arguments) = cli.command {
+    if let Invocation::Plain(cli) = &invocation
+        && let Command::CompileComponent(arguments) = &cli.command
+    {
         let order = bindery_plugins::CompileOrder {
-            component: arguments.component,
-            output: arguments.output,
+            component: arguments.component.clone(),
+            output: arguments.output.clone(),
             memory_bytes: arguments.memory_bytes,
             cpu_seconds: arguments.cpu_seconds,
             output_bytes: arguments.output_bytes,
         };
         return ExitCode::from(bindery_plugins::run_compiler(&order));
     }
-    start_log(cli.verbose, matches!(cli.command, Command::Serve(_)));
+    match &invocation {
+        Invocation::Plain(cli) => {
+            start_log(cli.verbose, matches!(cli.command, Command::Serve(_)));
+        }
+        Invocation::OfTask(words) => start_log(words.verbose(), false),
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -63,6 +72,10 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(async {
+        let cli = match invocation {
+            Invocation::Plain(cli) => *cli,
+            Invocation::OfTask(words) => words.read().await?,
+        };
         match cli.command {
             Command::Serve(arguments) => serve::serve(arguments).await,
             Command::Run(arguments) => run::run(arguments).await,

@@ -8,7 +8,7 @@ use bindery_executor::{Draft, FileRecord, IngestError, Library};
 use serde_json::{Map, Value};
 use tokio_util::io::ReaderStream;
 
-use crate::cli::RunArguments;
+use crate::{cli::RunArguments, task_cli::any};
 
 /// Largest file taken: what fits a machine that docks with it.
 const INPUT_BYTES_MAX: u64 = 8 << 30;
@@ -27,7 +27,7 @@ pub(crate) struct Typed {
 /// What is wrong with them, in words for the person who typed them.
 pub(crate) fn typed(arguments: &RunArguments) -> anyhow::Result<Typed> {
     let task = arguments.task.parse()?;
-    let inputs = arguments
+    let mut inputs: Vec<(String, PathBuf)> = arguments
         .inputs
         .iter()
         .map(|input| {
@@ -37,6 +37,13 @@ pub(crate) fn typed(arguments: &RunArguments) -> anyhow::Result<Typed> {
             Ok((slot.to_owned(), PathBuf::from(path)))
         })
         .collect::<anyhow::Result<_>>()?;
+    for (slot, path) in &arguments.own.inputs {
+        let given = inputs.iter().any(|(known, _)| known == slot);
+        if given && arguments.own.single_slots.contains(slot) {
+            bail!("a file for `{slot}` is given twice, by its flag and by `--input`");
+        }
+        inputs.push((slot.clone(), path.clone()));
+    }
     let mut parameters = match &arguments.params {
         Some(path) => read_parameters(path)?,
         None => Value::Object(Map::new()),
@@ -45,8 +52,14 @@ pub(crate) fn typed(arguments: &RunArguments) -> anyhow::Result<Typed> {
         let (key, value) = parameter
             .split_once('=')
             .with_context(|| format!("`--param {parameter}` is not KEY=VALUE"))?;
-        set(&mut parameters, key, scalar(value))
+        let path: Vec<&str> = key.split('.').collect();
+        add(&mut parameters, &path, any(value))
             .with_context(|| format!("`--param {parameter}`"))?;
+    }
+    for own in &arguments.own.parameters {
+        let path: Vec<&str> = own.path.iter().map(String::as_str).collect();
+        add(&mut parameters, &path, own.value.clone())
+            .with_context(|| format!("`{}`", own.flag))?;
     }
     Ok(Typed {
         task,
@@ -70,30 +83,32 @@ fn read_parameters(path: &Path) -> anyhow::Result<Value> {
     Ok(value)
 }
 
-fn scalar(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
-}
-
-/// Sets `a.b.c` in an object, making objects on the way.
-fn set(target: &mut Value, key: &str, value: Value) -> anyhow::Result<()> {
+/// Adds a member of an object, making objects on the way. One that is there already is an error:
+/// which of two values was meant is for nobody to guess.
+fn add(target: &mut Value, path: &[&str], value: Value) -> anyhow::Result<()> {
+    let Some((last, way)) = path.split_last() else {
+        bail!("the name is empty");
+    };
+    if path.iter().any(|part| part.is_empty()) {
+        bail!("the name has an empty part");
+    }
     let mut at = target;
-    let mut parts = key.split('.').peekable();
-    while let Some(part) = parts.next() {
-        if part.is_empty() {
-            bail!("the name has an empty part");
-        }
+    for part in way {
         let Value::Object(object) = at else {
             bail!("`{part}` is inside something that is not an object");
         };
-        if parts.peek().is_none() {
-            object.insert(part.to_owned(), value);
-            return Ok(());
-        }
         at = object
-            .entry(part)
+            .entry(*part)
             .or_insert_with(|| Value::Object(Map::new()));
     }
-    bail!("the name is empty")
+    let Value::Object(object) = at else {
+        bail!("`{last}` is inside something that is not an object");
+    };
+    if object.contains_key(*last) {
+        bail!("the parameter `{}` is given twice", path.join("."));
+    }
+    object.insert((*last).to_owned(), value);
+    Ok(())
 }
 
 impl Typed {
@@ -144,12 +159,17 @@ mod tests {
 
     use super::*;
 
+    fn set(target: &mut Value, key: &str, value: Value) -> anyhow::Result<()> {
+        let path: Vec<&str> = key.split('.').collect();
+        add(target, &path, value)
+    }
+
     #[test]
     fn dots_reach_into_objects_and_values_are_json_or_text() {
         let mut parameters = json!({ "a": { "x": 1 } });
-        set(&mut parameters, "a.y", scalar("2.5")).unwrap();
-        set(&mut parameters, "b.c.d", scalar("[1,2]")).unwrap();
-        set(&mut parameters, "name", scalar("vina")).unwrap();
+        set(&mut parameters, "a.y", any("2.5")).unwrap();
+        set(&mut parameters, "b.c.d", any("[1,2]")).unwrap();
+        set(&mut parameters, "name", any("vina")).unwrap();
         assert_eq!(
             parameters,
             json!({ "a": { "x": 1, "y": 2.5 }, "b": { "c": { "d": [1, 2] } }, "name": "vina" })
@@ -157,5 +177,15 @@ mod tests {
         assert!(set(&mut parameters, "name.x", json!(1)).is_err());
         assert!(set(&mut parameters, "", json!(1)).is_err());
         assert!(set(&mut parameters, "a..b", json!(1)).is_err());
+    }
+
+    #[test]
+    fn nothing_wins_over_what_was_given_before() {
+        let mut parameters = json!({ "a": { "x": 1 }, "n": 2 });
+        for key in ["a", "a.x", "n"] {
+            let error = set(&mut parameters, key, json!({})).unwrap_err();
+            assert!(error.to_string().contains("given twice"), "{error}");
+        }
+        assert_eq!(parameters, json!({ "a": { "x": 1 }, "n": 2 }));
     }
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use anyhow::Context;
-use bindery_api::{ApiConfig, NoMetrics, Services};
+use bindery_api::{ApiConfig, NoMetrics, Services, ports::BlobComponents};
 use bindery_identity::Identity;
+use bindery_transpile::Validators;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| PathBuf::from("bindery-data"));
     let _lock = DataLock::take(&data)?;
     let cache = data.join("cache");
-    let mut host = Host::open(&settings, &Storage::Directory(data), Some(cache)).await?;
+    let mut host = Host::open(&settings, &Storage::Directory(data), Some(cache.clone())).await?;
     let (plugins, folders) = host
         .publishing
         .take()
@@ -59,6 +60,10 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
         engines: Arc::<bindery_engines::Engines>::clone(&host.parts.engines),
         identity,
         logs: host.logs.clone(),
+        validators: Validators::new(
+            Arc::new(BlobComponents(host.blobs.clone())),
+            Some(cache.join("validators")),
+        ),
         metrics: Arc::new(NoMetrics),
         stop: stop.clone(),
         config: ApiConfig {

@@ -9,7 +9,7 @@ use crate::{
     cli::{LocalArguments, TaskListArguments, TaskShowArguments},
     exit::Exit,
     host::Parts,
-    paths,
+    invocation, paths,
     settings::Settings,
 };
 
@@ -21,6 +21,7 @@ pub(crate) async fn look(arguments: &LocalArguments) -> anyhow::Result<(Parts, t
         &settings,
         paths::user_cache(),
         directory.path().join("probe"),
+        None,
     )
     .await?;
     Ok((parts, directory))
@@ -71,7 +72,7 @@ pub(crate) async fn show(arguments: TaskShowArguments) -> anyhow::Result<Exit> {
     if arguments.json {
         println!("{:#}", document(&parts, &entry));
     } else {
-        print_definition(&parts, &entry.definition);
+        print_definition(&parts, &entry);
     }
     Ok(Exit::Done)
 }
@@ -127,54 +128,12 @@ fn document(parts: &Parts, entry: &TaskEntry) -> Value {
     })
 }
 
-fn print_definition(parts: &Parts, definition: &TaskDefinition) {
-    println!(
-        "{}@{}  {}",
-        definition.id, definition.version, definition.title
-    );
-    println!("{}", definition.summary);
+fn print_definition(parts: &Parts, entry: &TaskEntry) {
+    let definition = &entry.definition;
+    println!("{}@{}", definition.id, definition.version);
     if let Some(fault) = unavailable(parts, definition) {
-        println!("\nUnavailable here: {fault}");
+        println!("Unavailable here: {fault}");
     }
-    if !definition.inputs.is_empty() {
-        println!("\nInputs (--input NAME=PATH):");
-        for slot in &definition.inputs {
-            println!(
-                "  {:14} {} ({})",
-                slot.name,
-                slot.title,
-                slot.cardinality.as_str()
-            );
-            if !slot.summary.is_empty() {
-                println!("  {:14} {}", "", slot.summary);
-            }
-        }
-    }
-    if let Some(properties) = definition
-        .parameters
-        .get("properties")
-        .and_then(Value::as_object)
-    {
-        println!("\nParameters (--param NAME=VALUE):");
-        for (name, schema) in properties {
-            let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or_default();
-            let default = schema
-                .get("default")
-                .map(|value| format!(" [default: {value}]"))
-                .unwrap_or_default();
-            println!("  {name:14} {}{default}", text("title"));
-            if !text("description").is_empty() {
-                println!("  {:14} {}", "", text("description"));
-            }
-        }
-    }
-    if !definition.artifacts.is_empty() {
-        println!("\nArtifacts (in --out):");
-        for slot in &definition.artifacts {
-            println!("  {:14} {}", slot.name, slot.title);
-        }
-    }
-    if !definition.docs.is_empty() {
-        println!("\n{}", definition.docs);
-    }
+    println!();
+    print!("{}", invocation::task_help(entry));
 }

@@ -156,6 +156,147 @@ async fn words_that_make_no_command_are_a_usage_error() {
 }
 
 #[tokio::test]
+async fn a_task_has_flags_and_help_of_its_own() {
+    let help = async |arguments: &[&str]| {
+        let finished = Cli::new(arguments).unwrap().finish().await.unwrap();
+        assert_eq!(finished.code().unwrap(), 0, "{}", finished.stderr);
+        finished.stdout
+    };
+    let run_help = help(&["run", "docking.vina", "--help"]).await;
+    let show = help(&["task", "show", "docking.vina"]).await;
+    let validate = help(&["task", "validate", "docking.vina", "--help"]).await;
+    for words in [
+        "--receptor <PATH>",
+        "--exhaustiveness <N>",
+        "[1 <= value <= 1024] [default: 8]",
+        "--scoring <WORD>",
+        "[possible values: vina, vinardo]",
+        "--box.center <A,B,…>",
+        "--box.around",
+        "--input <SLOT=PATH>",
+        "poses.sdf",
+    ] {
+        for text in [&run_help, &show, &validate] {
+            assert!(text.contains(words), "`{words}` is not in\n{text}");
+        }
+    }
+    // Which task is meant decides, wherever else the plugins are.
+    let dist = bindery_testkit::dist().unwrap();
+    let plugins = dist.join("plugins");
+    let help = help(&[
+        "run",
+        "system.sleep",
+        "--seconds",
+        "3",
+        "--plugins",
+        plugins.to_str().unwrap(),
+        "-h",
+    ])
+    .await;
+    assert!(help.contains("--seconds <NUMBER>"), "{help}");
+    assert!(!help.contains("--receptor"), "{help}");
+}
+
+#[tokio::test]
+async fn flags_of_the_task_say_what_params_say() {
+    let flags = Cli::new(&["task", "validate", "docking.vina", "--json"])
+        .unwrap()
+        .arg("--receptor")
+        .arg(example("receptor.pdb"))
+        .arg("--ligand")
+        .arg(example("ligand.sdf"))
+        .arg("--box.center=83.64,69.684,-10.124")
+        .arg("--box.size")
+        .arg("[20, 20, 20]")
+        .arg("--num-modes")
+        .arg("3")
+        .arg("--energy_range=2.5")
+        .arg("--scoring")
+        .arg("vinardo")
+        .finish()
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    let params = Cli::new(&["task", "validate", "docking.vina", "--json"])
+        .unwrap()
+        .input("receptor", &example("receptor.pdb"))
+        .input("ligand", &example("ligand.sdf"))
+        .param("box.center", "[83.64,69.684,-10.124]")
+        .param("box.size", "[20,20,20]")
+        .param("num_modes", 3)
+        .param("energy_range", 2.5)
+        .param("scoring", "vinardo")
+        .finish()
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    assert_eq!(flags, params);
+    assert_eq!(flags["parameters"]["num_modes"], 3);
+
+    // What fits the type and not the task is the task's to refuse, with all else that is wrong.
+    let refused = Cli::new(&["run", "system.sleep", "--json", "--seconds", "-1"])
+        .unwrap()
+        .finish()
+        .await
+        .unwrap();
+    assert_eq!(refused.code().unwrap(), 3, "{}", refused.stderr);
+    let expected = ("/parameters/seconds".to_owned(), "out_of_range".to_owned());
+    assert!(violations(&refused.document().unwrap()).contains(&expected));
+}
+
+#[tokio::test]
+async fn a_flag_that_is_none_or_given_twice_is_a_usage_error() {
+    let parameters = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(parameters.path(), r#"{ "seconds": 1 }"#).unwrap();
+    let file = parameters.path().to_str().unwrap();
+    let cases: [(&[&str], &str); 8] = [
+        (&["--second", "1"], "--seconds"),
+        (&["--bogus"], "--bogus"),
+        (&["--seconds", "soon"], "not a number"),
+        (&["--seconds", "1", "--seconds", "2"], "multiple times"),
+        (&["--seconds", "1", "--param", "seconds=2"], "given twice"),
+        (&["--seconds", "1", "--params", file], "given twice"),
+        (&["--param", "seconds=1", "--params", file], "given twice"),
+        (&["--param", "seconds=1", "-p", "seconds=1"], "given twice"),
+    ];
+    for (arguments, words) in cases {
+        let all: Vec<&str> = ["run", "system.sleep"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        let finished = Cli::new(&all).unwrap().finish().await.unwrap();
+        assert_eq!(finished.code().unwrap(), 2, "{all:?}: {}", finished.stderr);
+        assert_eq!(finished.stdout, "", "{all:?}");
+        assert!(
+            finished.stderr.contains(words),
+            "{all:?}: {}",
+            finished.stderr
+        );
+    }
+    let finished = Cli::new(&["run", "docking.vina", "--json"])
+        .unwrap()
+        .input("receptor", &example("receptor.pdb"))
+        .arg("--receptor")
+        .arg(example("receptor.pdb"))
+        .finish()
+        .await
+        .unwrap();
+    assert_eq!(finished.code().unwrap(), 2, "{}", finished.stderr);
+    assert!(finished.stderr.contains("given twice"));
+    // Of a task that is not there nobody knows the flags.
+    let finished = Cli::new(&["run", "no.such", "--flag", "1", "--json"])
+        .unwrap()
+        .finish()
+        .await
+        .unwrap();
+    assert_eq!(finished.code().unwrap(), 1);
+    assert_eq!(finished.document().unwrap()["code"], "unknown_task");
+}
+
+#[tokio::test]
 async fn an_unknown_task_fails_and_says_so_in_the_document() {
     let finished = Cli::new(&["run", "no.such", "--json"])
         .unwrap()
@@ -306,7 +447,9 @@ async fn an_engine_that_is_not_installed_has_its_own_exit_code_and_a_hint() {
 #[tokio::test]
 async fn an_interrupt_stops_the_engine_and_leaves_nothing() {
     // Minutes of searching, so that it cannot end by itself meanwhile.
-    let mut running = run()
+    let mut running = bare_run()
+        .input("receptor", &example("receptor.pdb"))
+        .input("ligand", &example("ligand.sdf"))
         .param("box", explicit_box())
         .param("exhaustiveness", 1024)
         .start()

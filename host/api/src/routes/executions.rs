@@ -126,7 +126,7 @@ pub(super) async fn get_execution_status(
         .map(Json)
 }
 
-pub(super) async fn status_document(
+pub(crate) async fn status_document(
     app: &App,
     org: OrgId,
     id: ExecutionId,
@@ -317,7 +317,7 @@ pub(super) fn already_ended(what: &str, status: &str) -> Problem {
 }
 
 /// An execution of an organisation; 404 without.
-pub(super) async fn find_execution(
+pub(crate) async fn find_execution(
     app: &App,
     org: OrgId,
     id: &str,

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod collections;
+mod definitions;
 mod docs;
 mod engines;
 mod executions;
@@ -24,7 +25,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Problem, Services, app::App, auth::Caller, observe::observe, openapi, socket};
 
-pub(crate) use self::tasks::summaries as task_summaries;
+pub(crate) use self::executions::{find_execution, status_document};
+pub(crate) use self::tasks::{PRIORITY_DEFAULT, find_inputs, summaries as task_summaries};
 
 /// The whole HTTP interface. Must be called within a tokio runtime: the WebSocket's hub is a
 /// tokio task.
@@ -34,6 +36,7 @@ pub fn router(services: Services) -> Router {
     routes
         .merge(docs::routes())
         .merge(login::pages())
+        .merge(crate::mcp::routes(&app))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(app.clone(), observe))
@@ -60,6 +63,8 @@ pub(crate) fn table() -> OpenApiRouter<App> {
         .routes(routes!(plugins::disable_plugin))
         .routes(routes!(plugins::enable_plugin))
         .routes(routes!(plugins::approve_plugin))
+        .routes(routes!(definitions::get_validator))
+        .routes(routes!(definitions::get_task_openapi))
         .routes(routes!(files::list_files, files::upload_file))
         .routes(routes!(files::get_file))
         .routes(routes!(files::download_file))

@@ -34,7 +34,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// A UUID, or what a workflow calls a step.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Between the lowest and the highest.
-const PRIORITY_DEFAULT: u8 = 128;
+pub(crate) const PRIORITY_DEFAULT: u8 = 128;
 const LABELS_MAX: usize = 32;
 const LABEL_KEY_CHARS_MAX: usize = 63;
 const LABEL_VALUE_CHARS_MAX: usize = 255;
@@ -313,7 +313,7 @@ fn accepted(submitted: &Submitted, notices: Vec<Notice>) -> Response {
     response
 }
 
-fn find_task(app: &App, name: &str) -> Result<(TaskRef, TaskListing), Problem> {
+pub(crate) fn find_task(app: &App, name: &str) -> Result<(TaskRef, TaskListing), Problem> {
     let unknown = || {
         let name: String = name.chars().take(200).collect();
         Problem::new(
@@ -328,7 +328,7 @@ fn find_task(app: &App, name: &str) -> Result<(TaskRef, TaskListing), Problem> {
 }
 
 /// The files meant by their ids, all faults at once.
-async fn find_inputs(
+pub(crate) async fn find_inputs(
     app: &App,
     org: OrgId,
     inputs: BTreeMap<String, InputRef>,

@@ -27,7 +27,7 @@ use bindery_core::{
     AttemptEnding, Collection, Digest, FileId, Notice, OrgId, Severity, TaskDefinition, TaskRef,
     Violation,
     definition::{
-        Cardinality, Determinism, EngineRequirement, InputSlot, OutputSlot, ResourceHints,
+        Cardinality, Determinism, EngineRequirement, Example, InputSlot, OutputSlot, ResourceHints,
     },
 };
 use bindery_datastore::{Datastore, MemoryDatastore};
@@ -42,6 +42,7 @@ use bindery_executor::{
 };
 use bindery_identity::{Identity, NewToken, Role};
 use bindery_runtime::{GuestBreak, TrapKind};
+use bindery_transpile::{ComponentSource, Validators};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -66,6 +67,7 @@ pub(crate) struct TestHost {
     pub(crate) services: Services,
     /// A permit lets one held execution go on.
     pub(crate) release: Arc<Semaphore>,
+    catalog: Arc<FakeCatalog>,
     _directory: TempDir,
 }
 
@@ -150,8 +152,11 @@ impl TestHost {
                 blobs,
                 files: Mutex::default(),
             }),
-            intake: Arc::new(FakeIntake { catalog }),
+            intake: Arc::new(FakeIntake {
+                catalog: catalog.clone(),
+            }),
             engines: Arc::new(FakeEngines),
+            validators: Validators::new(Arc::new(NoComponents), None),
             identity,
             logs,
             metrics: Arc::new(NoMetrics),
@@ -167,6 +172,7 @@ impl TestHost {
             token,
             services,
             release,
+            catalog,
             _directory: directory,
         }
     }
@@ -273,6 +279,13 @@ impl TestHost {
         ids
     }
 
+    /// Another task, as if a plugin had been loaded.
+    pub(crate) fn load_task(&self, id: &str) {
+        let mut task = definition();
+        task.id = id.to_owned();
+        self.catalog.tasks.lock().unwrap().push(Arc::new(task));
+    }
+
     /// A token of another organisation.
     pub(crate) async fn stranger(&self) -> String {
         let new = NewToken {
@@ -296,7 +309,11 @@ fn definition() -> TaskDefinition {
         docs: "# Counting".into(),
         parameters: json!({
             "type": "object",
-            "properties": { "count": { "type": "integer", "minimum": 1, "default": 3 } },
+            "$defs": { "word": { "default": { "$ref": "#/x" } } },
+            "properties": {
+                "count": { "type": "integer", "minimum": 1, "default": 3 },
+                "of": { "$ref": "#/$defs/word" },
+            },
         }),
         inputs: vec![InputSlot {
             name: "sample".into(),
@@ -323,13 +340,27 @@ fn definition() -> TaskDefinition {
         },
         determinism: Determinism::Seeded,
         max_items_per_run: 1,
-        examples: vec![],
+        examples: vec![Example {
+            title: "Two".into(),
+            parameters: json!({ "count": 2 }),
+            inputs: vec![("sample".into(), "a.sample".into())],
+        }],
     }
 }
 
 #[derive(Debug)]
 struct FakeCatalog {
-    tasks: Vec<Arc<TaskDefinition>>,
+    tasks: Mutex<Vec<Arc<TaskDefinition>>>,
+}
+
+/// Components are not kept here.
+#[derive(Debug)]
+struct NoComponents;
+
+impl ComponentSource for NoComponents {
+    fn component(&self, _: &Digest, _: u64) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
 }
 
 impl Default for FakeCatalog {
@@ -343,7 +374,7 @@ impl Default for FakeCatalog {
             versions: ">=1".parse().unwrap(),
         }];
         Self {
-            tasks: vec![Arc::new(other), Arc::new(definition())],
+            tasks: Mutex::new(vec![Arc::new(other), Arc::new(definition())]),
         }
     }
 }
@@ -369,6 +400,8 @@ impl TaskCatalog for FakeCatalog {
 
     fn tasks(&self) -> Vec<TaskListing> {
         self.tasks
+            .lock()
+            .unwrap()
             .iter()
             .map(|task| TaskListing {
                 definition: Arc::clone(task),
@@ -381,6 +414,8 @@ impl TaskCatalog for FakeCatalog {
 
     fn versions(&self, task: &str) -> Vec<Version> {
         self.tasks
+            .lock()
+            .unwrap()
             .iter()
             .filter(|definition| definition.id == task)
             .flat_map(|definition| [Version::new(1, 0, 0), definition.version.clone()])

@@ -43,6 +43,48 @@ pub(crate) async fn good_validate() {
 }
 
 #[tokio::test]
+pub(crate) async fn many_keywords() {
+    let plugin = load("many_keywords").await;
+    let validated = validate(
+        &plugin,
+        request(json!({ "box": { "size": 1 }, "kind": "plain" })),
+    )
+    .await
+    .unwrap();
+    // The text that the task saw, defaults as the schema writes them.
+    assert_eq!(
+        validated.notices[0].message,
+        r#"{"box":{"size":1,"pad":4.0,"side":2},"kind":"plain","count":7,"ratio":1.0,"deep":false}"#
+    );
+    let bad = json!({ "limit": 4, "tag": "A", "pair": ["x", 1, 2], "shape": {}, "z": 1, "y": 2 });
+    let Err(GuestFailure::Refused(GuestError::InvalidInput(faults))) =
+        validate(&plugin, request(bad)).await
+    else {
+        panic!("accepted");
+    };
+    let found: Vec<(&str, &str)> = faults
+        .iter()
+        .map(|fault| (fault.pointer.as_str(), fault.code.as_str()))
+        .collect();
+    // One for each fault, by place; the schema's "no variant" gives way to the task's finer word.
+    assert_eq!(
+        found,
+        [
+            ("/parameters/box", "required"),
+            ("/parameters/kind", "required"),
+            ("/parameters/limit", "out_of_range"),
+            ("/parameters/pair/2", "invalid"),
+            ("/parameters/tag", "invalid"),
+            ("/parameters/tag", "wrong_length"),
+            ("/parameters/y", "unknown_parameter"),
+            ("/parameters/z", "unknown_parameter"),
+            ("/parameters/shape/radius", "required"),
+        ]
+    );
+    assert_eq!(faults[0].message, "`box` is missing");
+}
+
+#[tokio::test]
 pub(crate) async fn good_compute() {
     let plugin = load("good_compute").await;
     let directories = Directories::new();
