@@ -127,7 +127,7 @@ struct Home {
     crates: &'static [&'static str],
 }
 
-const HOMES: [Home; 15] = [
+const HOMES: [Home; 17] = [
     Home {
         package: "wasmtime",
         crates: &["bindery-bindings", "bindery-runtime", "bindery-benches"],
@@ -136,10 +136,11 @@ const HOMES: [Home; 15] = [
         package: "wasmtime-wasi",
         crates: &["bindery-runtime", "bindery-benches"],
     },
-    // The composition root hands the router to `axum::serve`.
+    // The composition root hands the router to `axum::serve`; benchmarks have a service to compare
+    // with.
     Home {
         package: "axum",
-        crates: &["bindery-api", "bindery-server"],
+        crates: &["bindery-api", "bindery-benches", "bindery-server"],
     },
     Home {
         package: "utoipa",
