@@ -19,6 +19,7 @@ mod exit;
 mod host;
 mod paths;
 mod plugin;
+mod plugin_registry;
 mod plugins;
 mod publishing;
 mod request;
@@ -111,6 +112,9 @@ async fn plugin_command(command: PluginCommand) -> anyhow::Result<Exit> {
             plugin::change(arguments, plugin::Change::Approve).await
         }
         PluginCommand::History(arguments) => plugin::history(arguments).await,
+        PluginCommand::Pull(arguments) => plugin_registry::pull(arguments).await,
+        PluginCommand::Key { command } => plugin_registry::key(command),
+        PluginCommand::Sign(arguments) => plugin_registry::sign(&arguments),
     }
 }
 

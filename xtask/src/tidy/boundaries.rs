@@ -124,7 +124,7 @@ struct Home {
     crates: &'static [&'static str],
 }
 
-const HOMES: [Home; 15] = [
+const HOMES: [Home; 14] = [
     Home {
         package: "wasmtime",
         crates: &["bindery-bindings", "bindery-runtime", "bindery-benches"],
@@ -177,10 +177,6 @@ const HOMES: [Home; 15] = [
             "bindery-testkit",
             "bindery-integration",
         ],
-    },
-    Home {
-        package: "rustls",
-        crates: &["bindery-registry"],
     },
     Home {
         package: "ed25519-dalek",

@@ -14,6 +14,7 @@ mod errors;
 mod executions;
 mod files;
 mod login;
+mod oci;
 mod openapi;
 mod plugins;
 mod socket;
