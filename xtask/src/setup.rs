@@ -32,10 +32,14 @@ const ENGINES: [Engine; 2] = [
     },
 ];
 
+/// Version of the client of OCI registries that tests use.
+const ORAS: &str = "0.2.43";
+
 /// Installs what is missing, and says what it found.
 pub(crate) fn setup(project: &Project) -> Result<()> {
     wasm_target(project)?;
     engines()?;
+    clients(project);
     // The dashboard brings its own build; until then nothing here needs Node.
     let node = output(Command::new("node").arg("--version")).unwrap_or_default();
     match node.trim() {
@@ -43,6 +47,39 @@ pub(crate) fn setup(project: &Project) -> Result<()> {
         version => eprintln!("setup: Node {version} is there; nothing needs it yet"),
     }
     Ok(())
+}
+
+/// Programs that tests talk to us with, and that we did not write, in an environment of their own
+/// in `target/clients`. Nothing that ships needs them: without them, their tests are skipped, with a
+/// loud word.
+fn clients(project: &Project) {
+    let place = project.root().join("target/clients");
+    let python = place.join("bin/python");
+    let works_already = Command::new(&python)
+        .args([
+            "-c",
+            &format!("import importlib.metadata as m; assert m.version('oras') == '{ORAS}'"),
+        ])
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if works_already {
+        eprintln!("setup: the client oras is there");
+        return;
+    }
+    let installed = run(Command::new("python3").args(["-m", "venv"]).arg(&place)).and_then(|()| {
+        run(Command::new(&python).args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            &format!("oras=={ORAS}"),
+        ]))
+    });
+    if let Err(error) = installed {
+        eprintln!("setup: no client oras, its tests will be SKIPPED: {error:#}");
+    }
 }
 
 /// A toolchain that was already installed does not gain the target from `rust-toolchain.toml`.

@@ -56,6 +56,8 @@ pub struct Services {
     pub dispatcher: Dispatcher,
     pub catalog: Arc<dyn TaskCatalog>,
     pub plugins: Arc<dyn PluginStore>,
+    /// What `/v2/` serves of them.
+    pub oci: Arc<bindery_registry::oci::Registry>,
     pub library: Arc<dyn FileLibrary>,
     pub intake: Arc<dyn RequestIntake>,
     pub engines: Arc<dyn EngineDirectory>,

@@ -18,6 +18,7 @@ use bindery_executor::{
 };
 use bindery_plugins::{
     ChangeError, HistoryRecord, PluginView, PublishError, PublishOptions, Published, StoreFault,
+    VersionRecord,
 };
 use bindery_runtime::{Catalog, Runtime, TaskEntry};
 use bindery_transpile::ComponentSource;
@@ -122,6 +123,8 @@ pub trait PluginStore: Debug + Send + Sync {
         actor: &str,
         options: PublishOptions,
     ) -> Result<Published, PublishError>;
+    /// A version's package, as a `.bindery` archive.
+    async fn archive(&self, record: &VersionRecord) -> Result<Bytes, StoreFault>;
     async fn roll_back(&self, name: &str, actor: &str) -> Result<PluginView, ChangeError>;
     async fn disable(
         &self,
@@ -271,6 +274,10 @@ impl PluginStore for bindery_plugins::PluginStore {
         options: PublishOptions,
     ) -> Result<Published, PublishError> {
         Self::publish(self, bytes, actor, options).await
+    }
+
+    async fn archive(&self, record: &VersionRecord) -> Result<Bytes, StoreFault> {
+        Self::archive(self, record).await
     }
 
     async fn roll_back(&self, name: &str, actor: &str) -> Result<PluginView, ChangeError> {

@@ -67,6 +67,72 @@ pub(crate) enum PluginCommand {
     Approve(PluginNameArguments),
     /// What was done to a plugin
     History(PluginNameArguments),
+    // Of a publisher; see `plugin_registry`.
+    /// Fetch a package from an OCI registry or a folder
+    Pull(PluginPullArguments),
+    /// Make or look at a key that packages are signed with
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Sign a package: a directory or a `.bindery` file
+    Sign(PluginSignArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key; the file holds the secret, the public key is printed
+    New {
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+    },
+    /// Print the public key of a file, for trust stores
+    Show {
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginSignArguments {
+    /// Directory of a package, or `.bindery` file
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) path: PathBuf,
+    /// Key, as `bindery plugin key new` made it
+    #[arg(long, value_name = "FILE", env = "BINDERY_SIGNING_KEY")]
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginPullArguments {
+    /// `oci://HOST/REPOSITORY[:TAG][@DIGEST]`, or `dir:FOLDER/NAME[@VERSION]`
+    #[arg(value_name = "SOURCE")]
+    pub(crate) from: String,
+    /// Where to [default: `NAME-VERSION.bindery` here]
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) out: Option<PathBuf>,
+    /// Into a directory of files instead of one archive
+    #[arg(long, requires = "out")]
+    pub(crate) unpack: bool,
+    /// Refuse what nobody in this trust store has signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// How to speak with an OCI registry. The server that commands talk to takes its token, others a
+/// user's name and `BINDERY_REGISTRY_PASSWORD`.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArguments {
+    /// User of an OCI registry; the password is read from `BINDERY_REGISTRY_PASSWORD`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Speak HTTP without TLS with a registry on another machine
+    #[arg(long)]
+    pub(crate) insecure_http: bool,
 }
 
 /// For authors.
@@ -222,8 +288,14 @@ pub(crate) struct PluginPublishArguments {
     /// Also take what the version newly asks for
     #[arg(long)]
     pub(crate) approve: bool,
+    /// Push it to an OCI registry (`oci://HOST/REPOSITORY[:TAG]`) or into a folder (`dir:PATH`)
+    /// instead of publishing it on a server
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["approve", "json"])]
+    pub(crate) to: Option<String>,
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::ClientArguments;
 
-const SERVER: &str = "http://127.0.0.1:8080";
+/// Where a server is by default.
+pub(crate) const SERVER: &str = "http://127.0.0.1:8080";
 
 /// Speaks to one server with one token.
 #[derive(Debug, Clone)]

@@ -22,6 +22,7 @@ mod host;
 mod invocation;
 mod paths;
 mod plugin;
+mod plugin_registry;
 mod plugins;
 mod publishing;
 mod request;
@@ -126,6 +127,9 @@ async fn plugin_command(command: PluginCommand) -> anyhow::Result<Exit> {
             plugin::change(arguments, plugin::Change::Approve).await
         }
         PluginCommand::History(arguments) => plugin::history(arguments).await,
+        PluginCommand::Pull(arguments) => plugin_registry::pull(arguments).await,
+        PluginCommand::Key { command } => plugin_registry::key(command),
+        PluginCommand::Sign(arguments) => plugin_registry::sign(&arguments),
     }
 }
 

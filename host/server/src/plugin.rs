@@ -11,9 +11,14 @@ use crate::{
     cli::{ClientArguments, PluginListArguments, PluginNameArguments, PluginPublishArguments},
     client::Client,
     exit::Exit,
+    plugin_registry,
 };
 
 pub(crate) async fn publish(arguments: PluginPublishArguments) -> anyhow::Result<Exit> {
+    if let Some(to) = &arguments.to {
+        let (registry, client) = (&arguments.registry, &arguments.client);
+        return plugin_registry::publish(&arguments.path, to, registry, client).await;
+    }
     let client = Client::new(&arguments.client)?;
     let body = package_bytes(&arguments.path)?;
     let approve = if arguments.approve {

@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 use bindery_api::{ApiConfig, NoMetrics, Services, ports::BlobComponents};
 use bindery_identity::Identity;
+use bindery_registry::oci::{DirectoryStorage, OciError, Registry};
 use bindery_transpile::Validators;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,8 @@ use crate::{
 
 const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+/// What the registry at `/v2/` may hold: some thousand versions of an ordinary plugin.
+const OCI_BYTES_MAX: u64 = 16 << 30;
 /// What runs gets this long after a termination signal; a second signal ends at once.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -38,6 +41,10 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| PathBuf::from("bindery-data"));
     let _lock = DataLock::take(&data)?;
     let cache = data.join("cache");
+    let oci = DirectoryStorage::open(data.join("oci"))
+        .map_err(OciError::from)
+        .and_then(|storage| Registry::open(Arc::new(storage), OCI_BYTES_MAX))
+        .context("failed to open the registry")?;
     let mut host = Host::open(&settings, &Storage::Directory(data), Some(cache.clone())).await?;
     let (plugins, folders) = host
         .publishing
@@ -55,6 +62,7 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
         dispatcher: host.dispatcher.clone(),
         catalog: Arc::<bindery_runtime::Catalog>::clone(&host.parts.catalog),
         plugins: Arc::new(plugins.clone()),
+        oci: Arc::new(oci),
         library: Arc::new(host.library.clone()),
         intake: Arc::new(host.intake.clone()),
         engines: Arc::<bindery_engines::Engines>::clone(&host.parts.engines),

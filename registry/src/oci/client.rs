@@ -4,7 +4,7 @@
 //! plain HTTP is spoken to this machine, and elsewhere only when the caller says so. Credentials go
 //! to the registry and to the token service it names, never along with a redirect to another host.
 
-use std::{collections::BTreeMap, fmt, sync::Once, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bindery_core::Digest;
@@ -137,11 +137,6 @@ impl Client {
         credentials: Credentials,
         plain_http: bool,
     ) -> Result<Self, ClientError> {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            // Fails when one is set already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
         let authority = reference.authority.clone();
         let plain = plain_http || reference.is_loopback();
         let transport = |source| ClientError::Transport {
@@ -527,8 +522,11 @@ impl Client {
             if let Some(service) = challenge.parameters.get("service") {
                 query.append_pair("service", service);
             }
-            let asked = challenge.parameters.get("scope");
-            query.append_pair("scope", asked.map_or(scope, String::as_str));
+            // What is needed for all that follows, where the registry speaks of scopes as the
+            // field does; its own words otherwise.
+            let asked = challenge.parameters.get("scope").map(String::as_str);
+            let asked = asked.filter(|asked| !asked.starts_with("repository:"));
+            query.append_pair("scope", asked.unwrap_or(scope));
         }
         let mut request = self.http.request(Method::GET, url);
         if let Credentials::Basic { user, password } = &self.credentials {

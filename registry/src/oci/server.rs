@@ -18,6 +18,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -643,9 +644,26 @@ impl Registry {
                 .delete(&["repositories", &key, "tags", tag.as_str()])?;
             return Ok(());
         }
+        self.forget_manifest(&mut size_bytes, repository, &hex)
+    }
+
+    /// With its tags, and its place among the referrers of its subject.
+    fn forget_manifest(
+        &self,
+        size_bytes: &mut u64,
+        repository: &Repository,
+        hex: &str,
+    ) -> Result<(), OciError> {
+        let Ok(digest) = format!("sha256:{hex}").parse::<Digest>() else {
+            return Ok(());
+        };
+        let Some(found) = self.manifest_by_digest(repository, digest)? else {
+            return Ok(());
+        };
+        let key = folded(repository);
         for tag in self.storage.list(&["repositories", &key, "tags"])? {
             let below = ["repositories", key.as_str(), "tags", tag.as_str()];
-            if self.storage.get(&below)?.as_deref() == Some(found.digest.to_string().as_bytes()) {
+            if self.storage.get(&below)?.as_deref() == Some(digest.to_string().as_bytes()) {
                 self.storage.delete(&below)?;
             }
         }
@@ -653,11 +671,11 @@ impl Registry {
         if let Some(subject) = manifest.subject {
             let subject = subject.digest.hex();
             self.storage
-                .delete(&["repositories", &key, "referrers", &subject, &hex])?;
+                .delete(&["repositories", &key, "referrers", &subject, hex])?;
         }
         self.storage
-            .delete(&["repositories", &key, "manifests", &hex])?;
-        self.unlink(&mut size_bytes, repository, found.digest)
+            .delete(&["repositories", &key, "manifests", hex])?;
+        self.unlink(size_bytes, repository, digest)
     }
 
     // Lists.
@@ -730,6 +748,84 @@ impl Registry {
             .storage
             .get(&["repositories", &key, "packages", &digest.hex()])?;
         Ok(record.is_some())
+    }
+
+    /// Makes `latest` mean the package of this digest, and takes away those that are laid out and
+    /// not among `published`.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn settle(
+        &self,
+        repository: &Repository,
+        published: &[Digest],
+        current: Option<Digest>,
+    ) -> Result<(), OciError> {
+        let key = folded(repository);
+        let packages = ["repositories", key.as_str(), "packages"];
+        let names = self.storage.list(&packages)?;
+        let kept: Vec<String> = published.iter().map(Digest::hex).collect();
+        let mut withdrawn: Vec<&String> = names.iter().filter(|hex| !kept.contains(hex)).collect();
+        let latest: Tag = "latest".parse()?;
+        let image = match current {
+            Some(digest) => self.image_of(&key, &digest.hex())?,
+            None => None,
+        };
+        if withdrawn.is_empty() && self.tagged(repository, &latest)? == image {
+            return Ok(());
+        }
+        let mut size_bytes = self.change();
+        match image {
+            Some(image) => self.tag(repository, &latest, image)?,
+            None => {
+                self.storage
+                    .delete(&["repositories", &key, "tags", "latest"])?;
+            }
+        }
+        for hex in withdrawn.drain(..) {
+            if let Some(image) = self.image_of(&key, hex)? {
+                let image = image.hex();
+                let below = ["repositories", key.as_str(), "referrers", image.as_str()];
+                for referrer in self.storage.list(&below)? {
+                    self.forget_manifest(&mut size_bytes, repository, &referrer)?;
+                }
+                self.forget_manifest(&mut size_bytes, repository, &image)?;
+            }
+            self.storage
+                .delete(&["repositories", &key, "packages", hex])?;
+        }
+        self.sweep_blobs(&mut size_bytes, repository)
+    }
+
+    fn image_of(&self, key: &str, hex: &str) -> Result<Option<Digest>, OciError> {
+        let record = self.storage.get(&["repositories", key, "packages", hex])?;
+        Ok(record.and_then(|record| std::str::from_utf8(&record).ok()?.parse().ok()))
+    }
+
+    /// Unlinks the blobs that no manifest of the repository names.
+    fn sweep_blobs(&self, size_bytes: &mut u64, repository: &Repository) -> Result<(), OciError> {
+        let key = folded(repository);
+        let mut named = BTreeSet::new();
+        for hex in self.storage.list(&["repositories", &key, "manifests"])? {
+            let found = match format!("sha256:{hex}").parse() {
+                Ok(digest) => self.manifest_by_digest(repository, digest)?,
+                Err(_) => None,
+            };
+            if let Some(found) = found {
+                let manifest = Manifest::parse(&found.media_type, &found.content)?;
+                named.extend(manifest.blobs().map(|blob| blob.digest.hex()));
+            }
+        }
+        for hex in self.storage.list(&["repositories", &key, "blobs"])? {
+            if let Ok(digest) = format!("sha256:{hex}").parse()
+                && !named.contains(&hex)
+            {
+                self.storage
+                    .delete(&["repositories", &key, "blobs", &hex])?;
+                self.unlink(size_bytes, repository, digest)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lays a published package out, with its version as the tag.
@@ -866,6 +962,36 @@ mod tests {
             setting.registry.delete_manifest(&setting.name, "1.0.0"),
             Err(OciError::Unsupported(_))
         ));
+    }
+
+    #[test]
+    fn a_withdrawn_package_is_gone_and_the_others_stay() {
+        let setting = setting(1 << 20);
+        let (registry, name) = (&setting.registry, &setting.name);
+        let (old, new) = (
+            package("text.shout", "1.0.0"),
+            package("text.shout", "1.1.0"),
+        );
+        let images = [&old, &new].map(|package| registry.add_package(package).unwrap());
+        let both = [old.digest(), new.digest()];
+        registry.settle(name, &both, Some(new.digest())).unwrap();
+        assert_eq!(registry.manifest(name, "latest").unwrap().digest, images[1]);
+        let full = *registry.change();
+        registry
+            .settle(name, &both[..1], Some(old.digest()))
+            .unwrap();
+        assert_eq!(registry.manifest(name, "latest").unwrap().digest, images[0]);
+        assert!(registry.manifest(name, "1.1.0").is_err());
+        assert!(registry.manifest(name, &images[1].to_string()).is_err());
+        assert_eq!(registry.manifest(name, "1.0.0").unwrap().digest, images[0]);
+        // The component is the old one's too.
+        let component = old.component_digest().to_string();
+        assert!(registry.blob(name, &component).is_ok());
+        assert!(*registry.change() < full);
+        registry.settle(name, &[], None).unwrap();
+        assert!(registry.blob(name, &component).is_err());
+        assert_eq!(*registry.change(), 0);
+        assert_eq!(registry.storage.size_bytes().unwrap(), 0);
     }
 
     #[test]

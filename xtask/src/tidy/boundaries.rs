@@ -127,7 +127,7 @@ struct Home {
     crates: &'static [&'static str],
 }
 
-const HOMES: [Home; 17] = [
+const HOMES: [Home; 16] = [
     Home {
         package: "wasmtime",
         crates: &["bindery-bindings", "bindery-runtime", "bindery-benches"],
@@ -190,10 +190,6 @@ const HOMES: [Home; 17] = [
             "bindery-testkit",
             "bindery-integration",
         ],
-    },
-    Home {
-        package: "rustls",
-        crates: &["bindery-registry"],
     },
     Home {
         package: "ed25519-dalek",

@@ -10,6 +10,7 @@ mod files;
 mod jobs;
 mod login;
 mod logs;
+mod oci;
 mod page;
 mod plugins;
 mod system;
@@ -37,6 +38,7 @@ pub fn router(services: Services) -> Router {
         .merge(docs::routes())
         .merge(login::pages())
         .merge(crate::mcp::routes(&app))
+        .merge(oci::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(app.clone(), observe))

@@ -202,7 +202,7 @@ async fn pass_over(field: axum::extract::multipart::Field<'_>) -> Result<(), Pro
 }
 
 /// A stream that ends with an error when nothing comes for too long.
-fn timed<S, E>(content: S) -> impl Stream<Item = Result<Bytes, UploadError>> + Send
+pub(super) fn timed<S, E>(content: S) -> impl Stream<Item = Result<Bytes, UploadError>> + Send
 where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: Into<UploadError>,

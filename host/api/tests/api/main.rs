@@ -15,6 +15,7 @@ mod executions;
 mod files;
 mod login;
 mod mcp;
+mod oci;
 mod openapi;
 mod plugins;
 mod socket;

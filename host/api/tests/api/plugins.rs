@@ -149,6 +149,10 @@ impl PluginStore for FakePlugins {
         }
     }
 
+    async fn archive(&self, _: &VersionRecord) -> Result<Bytes, StoreFault> {
+        Err(StoreFault::Host("nothing is kept".into()))
+    }
+
     async fn roll_back(&self, name: &str, _: &str) -> Result<PluginView, ChangeError> {
         self.known(name)?;
         Err(ChangeError::NothingBefore)
