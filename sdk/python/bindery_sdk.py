@@ -33,7 +33,7 @@ from wit_world.imports import log as _log
 from wit_world.imports import preopens as _preopens
 from wit_world.imports import progress as _progress
 from wit_world.imports import stderr as _stderr
-from wit_world.imports import wasi_filesystem_types as _files
+from wit_world.imports import host_filesystem_types as _files
 
 # One transfer between guest and host.
 _PIECE_BYTES = 1 << 20

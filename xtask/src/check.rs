@@ -76,20 +76,21 @@ fn audit_steps(session: &mut Session<'_>) {
 /// Lints and tests of what runs in components; its logic is tested natively.
 fn guest_steps(session: &mut Session<'_>) {
     let project = session.project;
-    for workspace in [Workspace::Plugins, Workspace::Sdk] {
+    for workspace in [Workspace::Plugins, Workspace::Sdk, Workspace::Example] {
         let mut command = project.cargo(workspace, "clippy");
         command.args(["--locked", "--workspace", "--all-targets"]);
         session.program(command.args(["--", "-D", "warnings"]));
     }
     for (workspace, selection) in [
         (Workspace::Plugins, "--lib"),
+        (Workspace::Example, "--lib"),
         (Workspace::TestGuests, "--examples"),
     ] {
         let mut command = project.cargo(workspace, "clippy");
         command.args(["--locked", "--release", "--target", WASM_TARGET, selection]);
         session.program(command.args(["--", "-D", "warnings"]));
     }
-    for workspace in [Workspace::Plugins, Workspace::Sdk] {
+    for workspace in [Workspace::Plugins, Workspace::Sdk, Workspace::Example] {
         let mut command = project.cargo(workspace, "test");
         session.tests(command.args(["--locked", "--workspace", "--no-fail-fast"]));
     }

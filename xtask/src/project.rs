@@ -28,11 +28,19 @@ pub(crate) enum Workspace {
     Host,
     Plugins,
     Sdk,
+    /// The example plugin in Rust, which stands alone as an author's does.
+    Example,
     TestGuests,
 }
 
 impl Workspace {
-    pub(crate) const ALL: [Self; 4] = [Self::Host, Self::Plugins, Self::Sdk, Self::TestGuests];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Host,
+        Self::Plugins,
+        Self::Sdk,
+        Self::Example,
+        Self::TestGuests,
+    ];
 
     /// Below the root.
     pub(crate) fn directory(self) -> &'static str {
@@ -40,6 +48,7 @@ impl Workspace {
             Self::Host => "",
             Self::Plugins => "plugins",
             Self::Sdk => "sdk/rust",
+            Self::Example => "examples/csv-statistics",
             Self::TestGuests => "tests/guests",
         }
     }
@@ -90,6 +99,7 @@ impl Project {
             Workspace::Host => self.target.clone(),
             Workspace::Plugins => self.root.join("target/guests/plugins"),
             Workspace::Sdk => self.root.join("target/guests/sdk-rust"),
+            Workspace::Example => self.root.join("target/guests/example"),
             Workspace::TestGuests => self.root.join("target/guests/tests-guests"),
         }
     }

@@ -40,11 +40,16 @@ pub(crate) fn setup(project: &Project) -> Result<()> {
     wasm_target(project)?;
     engines()?;
     clients(project);
-    // The dashboard brings its own build; until then nothing here needs Node.
-    let node = output(Command::new("node").arg("--version")).unwrap_or_default();
-    match node.trim() {
-        "" => eprintln!("setup: Node is not there; nothing needs it yet"),
-        version => eprintln!("setup: Node {version} is there; nothing needs it yet"),
+    // Examples and tests of plugins in other languages; each project installs its own tool.
+    for (program, argument, what) in [
+        ("node", "--version", "plugins in JavaScript"),
+        ("npm", "--version", "plugins in JavaScript"),
+        ("python3", "--version", "plugins in Python"),
+    ] {
+        match output(Command::new(program).arg(argument)) {
+            Ok(version) => eprintln!("setup: {program} {} is there", version.trim()),
+            Err(_) => eprintln!("setup: {program} is absent; tests of {what} will be SKIPPED"),
+        }
     }
     Ok(())
 }

@@ -225,9 +225,10 @@ const OUT_OF_REACH: [(&str, &[&str]); 9] = [
 ];
 
 /// Workspaces of guests, and where the local packages they use may stand.
-const GUESTS: [(Workspace, &[&str]); 3] = [
+const GUESTS: [(Workspace, &[&str]); 4] = [
     (Workspace::Plugins, &["plugins/", "sdk/"]),
     (Workspace::Sdk, &["sdk/"]),
+    (Workspace::Example, &["examples/", "sdk/"]),
     (Workspace::TestGuests, &["tests/guests/", "sdk/"]),
 ];
 

@@ -1,6 +1,9 @@
 //! `bindery plugin build`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -8,6 +11,7 @@ use serde_json::Value;
 use super::{
     arguments::{BuildArguments, Language},
     project::{Project, Target},
+    scaffold,
     tools::{self, CARGO, NODE, NPM, PYTHON, RUSTC},
 };
 use crate::exit::Exit;
@@ -44,6 +48,7 @@ pub(crate) async fn package(directory: &Path, no_build: bool) -> anyhow::Result<
 
 /// Builds the component with the language's own tools and packs it; gives the package.
 fn build(project: &Project) -> anyhow::Result<PathBuf> {
+    scaffold::restore(project)?;
     let directory = tempfile::Builder::new().prefix("bindery-").tempdir()?;
     let made = directory.path().join("component.wasm");
     let component = match project.language {
@@ -180,5 +185,47 @@ fn python(project: &Project, component: &Path) -> anyhow::Result<()> {
         .args(["-p", ".", "-p", "vendor/bindery", "bindery_entry", "-o"])
         .arg(component);
     tools::run(&mut command, false, PYTHON.install)?;
-    Ok(())
+    let made = fs::read(component).context("failed to read the component")?;
+    fs::write(component, name_wasi(made)).context("failed to write the component")
+}
+
+/// Gives the interfaces that a Python plugin's world names their real names.
+///
+/// componentize-py replaces all of WASI by traps, or nothing: then a component imports sockets,
+/// which no plugin is granted. So the world names files and standard error by another namespace,
+/// which is left alone, and is renamed afterwards; both names have one length, so that nothing
+/// else in the component changes. To be removed when componentize-py can stub by interface.
+fn name_wasi(mut component: Vec<u8>) -> Vec<u8> {
+    for package in ["filesystem/", "io/", "clocks/", "cli/"] {
+        let from = format!("{}{package}", scaffold::HOST_NAMESPACE);
+        let to = format!("wasi:{package}");
+        let mut start = 0;
+        while let Some(at) = find(component.get(start..).unwrap_or_default(), from.as_bytes()) {
+            let (begin, end) = (start + at, start + at + from.len());
+            if let Some(name) = component.get_mut(begin..end) {
+                name.copy_from_slice(to.as_bytes());
+            }
+            start = end;
+        }
+    }
+    component
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_replaced_and_nothing_moves() {
+        let made = b"a host:io/streams@0.2.12 host:other host:cli/x".to_vec();
+        let named = name_wasi(made.clone());
+        assert_eq!(named, b"a wasi:io/streams@0.2.12 host:other wasi:cli/x");
+        assert_eq!(named.len(), made.len());
+    }
 }

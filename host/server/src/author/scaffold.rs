@@ -5,15 +5,25 @@
 //! reached and to have the version that fits this host; sources in the project are there, can be
 //! read, and are replaced by writing a new project over them.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use bindery_core::definition::is_task_id;
 
-use super::arguments::{Language, NewArguments};
+use super::{
+    arguments::{Language, NewArguments},
+    project::Project,
+};
 use crate::exit::Exit;
 
 include!(concat!(env!("OUT_DIR"), "/author_files.rs"));
+
+/// What WASI's namespace is called in the WIT of a Python project, until it is built: see
+/// `build::name_wasi`. As long as the real name.
+pub(crate) const HOST_NAMESPACE: &str = "host:";
 
 pub(crate) fn new(arguments: &NewArguments) -> anyhow::Result<Exit> {
     let name = &arguments.name;
@@ -26,12 +36,7 @@ pub(crate) fn new(arguments: &NewArguments) -> anyhow::Result<Exit> {
         bail!("{} is there already", directory.display());
     }
     for (path, content) in files(name, arguments.lang) {
-        let target = directory.join(&path);
-        let written = target
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| fs::write(&target, content));
-        written.with_context(|| format!("failed to write {}", target.display()))?;
+        write(&directory.join(&path), &content)?;
     }
     println!("{}", directory.display());
     eprintln!(
@@ -39,6 +44,34 @@ pub(crate) fn new(arguments: &NewArguments) -> anyhow::Result<Exit> {
         directory.display()
     );
     Ok(Exit::Done)
+}
+
+/// Writes the SDK and the contract into a project that is there without them: a checkout need not
+/// carry copies.
+pub(crate) fn restore(project: &Project) -> anyhow::Result<()> {
+    let sdk = match project.language {
+        Language::Rust => "vendor/bindery-sdk",
+        Language::Js | Language::Python => "vendor/bindery",
+    };
+    let names_it =
+        || fs::read_to_string(project.root.join("Cargo.toml")).is_ok_and(|text| text.contains(sdk));
+    if project.root.join(sdk).is_dir() || (project.language == Language::Rust && !names_it()) {
+        return Ok(());
+    }
+    eprintln!("writing {sdk} and wit, of this version of bindery");
+    for (path, content) in files("restored", project.language) {
+        if path.starts_with("vendor") || path.starts_with("wit") {
+            write(&project.root.join(&path), &content)?;
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    path.parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::write(path, content))
+        .with_context(|| format!("failed to write {}", path.display()))
 }
 
 /// All files of a project, by their path in it.
@@ -87,8 +120,16 @@ fn files(name: &str, language: Language) -> Vec<(PathBuf, Vec<u8>)> {
             Some(format!("{to}{inside}"))
         });
         // Words about the sources of Bindery itself.
-        if let Some(path) = moved.filter(|path| !path.ends_with("README.md")) {
-            files.push((path.into(), content.to_vec()));
+        if let Some(target) = moved.filter(|target| !target.ends_with("README.md")) {
+            let content = match language {
+                Language::Python if path.starts_with("sdk/wasi/") => {
+                    String::from_utf8_lossy(content)
+                        .replace("wasi:", HOST_NAMESPACE)
+                        .into_bytes()
+                }
+                _ => content.to_vec(),
+            };
+            files.push((target.into(), content));
         }
     }
     files
@@ -133,8 +174,6 @@ const fn explanation(language: Language) -> &'static str {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
-
-    use std::path::Path;
 
     use super::*;
 
