@@ -212,13 +212,13 @@ fn print(size_bytes: u64, manifest: Option<&Manifest>, plugin: Option<&Plugin>, 
         }
     }
     if let Some(manifest) = manifest {
-        let list = |names: &[String]| match names {
+        let list = |names: Vec<String>| match names.as_slice() {
             [] => "none".to_owned(),
             names => names.join(", "),
         };
-        println!("engines   {}", list(&manifest.needs.engines));
-        println!("hosts     {}", list(&manifest.needs.hosts));
-        println!("assets    {}", list(&manifest.needs.assets));
+        println!("engines   {}", list(manifest.needs.engines.clone()));
+        println!("hosts     {}", list(hosts(manifest)));
+        println!("assets    {}", list(assets(manifest)));
     }
     for fault in faults {
         let word = if fault.warning { "warning" } else { "fault" };
@@ -230,6 +230,15 @@ fn print(size_bytes: u64, manifest: Option<&Manifest>, plugin: Option<&Plugin>, 
     if faults.is_empty() {
         println!("no faults");
     }
+}
+
+fn hosts(manifest: &Manifest) -> Vec<String> {
+    let hosts = manifest.needs.hosts.iter();
+    hosts.map(ToString::to_string).collect()
+}
+
+fn assets(manifest: &Manifest) -> Vec<String> {
+    manifest.needs.assets.keys().cloned().collect()
 }
 
 fn document(
@@ -245,10 +254,10 @@ fn document(
             "name": manifest.package.name,
             "version": manifest.package.version.to_string(),
             "licence": manifest.package.licence,
-            "contract": manifest.package.contract,
+            "contract": manifest.package.contract.to_string(),
             "engines": manifest.needs.engines,
-            "hosts": manifest.needs.hosts,
-            "assets": manifest.needs.assets,
+            "hosts": hosts(manifest),
+            "assets": assets(manifest),
         })),
         "digest": plugin.map(|plugin| plugin.digest().to_string()),
         "imports": plugin.map(Plugin::imports),

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 
 use super::{arguments::PluginRunArguments, build, test};
-use crate::{cli::RunArguments, exit::Exit};
+use crate::{cli::RunArguments, exit::Exit, task_cli::OwnArguments};
 
 pub(crate) async fn command(arguments: PluginRunArguments) -> anyhow::Result<Exit> {
     let package = build::package(&arguments.directory, arguments.no_build).await?;
@@ -21,6 +21,8 @@ pub(crate) async fn command(arguments: PluginRunArguments) -> anyhow::Result<Exi
     };
     plugins.push(package);
     local.plugins = plugins;
+    // It is the author's own, and not signed yet.
+    local.dev = true;
     crate::run::run(RunArguments {
         task,
         inputs: arguments.inputs,
@@ -29,6 +31,7 @@ pub(crate) async fn command(arguments: PluginRunArguments) -> anyhow::Result<Exi
         out: arguments.out,
         json: arguments.json,
         local,
+        own: OwnArguments::default(),
     })
     .await
 }
