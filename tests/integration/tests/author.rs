@@ -17,7 +17,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use bindery_integration::{Cli, Finished, project};
+use bindery_integration::{Cli, Finished, language_tools, project};
 use bindery_testkit::dist;
 use serde_json::Value;
 
@@ -66,27 +66,6 @@ const PYTHON: Language = Language {
     nonsense: "task = = 1",
 };
 
-/// Whether the tools of a language are on this machine; says so loudly when not.
-fn tools(language: &str) -> bool {
-    let works = |program: &str, argument: &[&str]| {
-        let status = Command::new(program)
-            .args(argument)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
-    };
-    let there = match language {
-        "js" => works("node", &["--version"]) && works("npm", &["--version"]),
-        "python" => works("python3", &["-c", "import venv, ensurepip"]),
-        _ => true,
-    };
-    if !there {
-        eprintln!("SKIPPED: the tools for {language} are absent");
-    }
-    there
-}
-
 async fn bindery(arguments: &[&str], directory: &Path) -> Finished {
     Cli::new(arguments)
         .unwrap()
@@ -113,7 +92,7 @@ fn edit(file: &Path, from: &str, to: &str) {
 }
 
 async fn from_new_to_fault(language: Language) {
-    if !tools(language.name) {
+    if !language_tools(language.name) {
         return;
     }
     let home = tempfile::tempdir().unwrap();
@@ -221,7 +200,7 @@ async fn the_examples_pass_their_cases() {
         ("json-table", "js", 3),
         ("fasta-composition", "python", 2),
     ] {
-        if !tools(language) {
+        if !language_tools(language) {
             continue;
         }
         let document = test(&project().join("examples").join(name)).await;
