@@ -84,7 +84,11 @@ struct Shelf {
 
 impl Shelf {
     async fn open() -> Self {
-        Self::open_on(Arc::new(MemoryDatastore::new()), tempfile::tempdir().unwrap()).await
+        Self::open_on(
+            Arc::new(MemoryDatastore::new()),
+            tempfile::tempdir().unwrap(),
+        )
+        .await
     }
 
     async fn open_on(datastore: Arc<dyn Datastore>, directory: TempDir) -> Self {
@@ -186,7 +190,10 @@ async fn each_reason_to_refuse_has_its_code_and_changes_nothing() {
         "unsigned",
     );
     let stranger = SigningKey::generate().unwrap();
-    refused(shelf.publish(good().sign(&stranger)).await, "publisher_unknown");
+    refused(
+        shelf.publish(good().sign(&stranger)).await,
+        "publisher_unknown",
+    );
 
     // The files of one package with the signature of another.
     let signature = good().sign(&shelf.key).signature().cloned();
@@ -199,7 +206,9 @@ async fn each_reason_to_refuse_has_its_code_and_changes_nothing() {
     );
     let other_manifest = package("1.0.1000", "engines = [\"sleep\"]", COMPONENT.clone());
     refused(
-        shelf.publish(other_manifest.with_signature(signature)).await,
+        shelf
+            .publish(other_manifest.with_signature(signature))
+            .await,
         "tampered",
     );
 
@@ -237,7 +246,11 @@ async fn each_reason_to_refuse_has_its_code_and_changes_nothing() {
     refused(
         shelf
             .store
-            .publish(Bytes::from_static(b"rubbish"), "tester", PublishOptions::default())
+            .publish(
+                Bytes::from_static(b"rubbish"),
+                "tester",
+                PublishOptions::default(),
+            )
             .await,
         "package_invalid",
     );
@@ -285,15 +298,17 @@ async fn versions_do_not_go_back_or_change_and_another_package_takes_no_task() {
     assert_eq!(shelf.meant().as_deref(), Some("1.0.1001"));
 
     refused(
-        shelf
-            .signed(package("1.0.999", "", component(1003)))
-            .await,
+        shelf.signed(package("1.0.999", "", component(1003))).await,
         "downgrade",
     );
     // The same number with another content: a lower number is refused before that.
     refused(
         shelf
-            .signed(package("1.0.1001", "engines = [\"sleep\"]", component(1001)))
+            .signed(package(
+                "1.0.1001",
+                "engines = [\"sleep\"]",
+                component(1001),
+            ))
             .await,
         "version_taken",
     );
@@ -305,7 +320,11 @@ async fn versions_do_not_go_back_or_change_and_another_package_takes_no_task() {
     refused(shelf.signed(thief).await, "task_taken");
 
     // To go back is an admin's call, and needs no publish.
-    let back = shelf.store.roll_back("test.hot-load", "admin").await.unwrap();
+    let back = shelf
+        .store
+        .roll_back("test.hot-load", "admin")
+        .await
+        .unwrap();
     assert_eq!(shelf.meant().as_deref(), Some("1.0.1000"));
     assert_eq!(back.versions.len(), 2);
     let history = shelf.store.history("test.hot-load").await.unwrap();
@@ -332,7 +351,10 @@ async fn what_asks_for_more_waits_for_a_yes() {
     assert_eq!(waits.record.growth, ["engine:sleep"]);
     assert_eq!(shelf.meant().as_deref(), Some("1.0.1000"), "not yet");
     assert!(matches!(
-        shelf.store.enable("test.hot-load", Some(&waits.record.version), "admin").await,
+        shelf
+            .store
+            .enable("test.hot-load", Some(&waits.record.version), "admin")
+            .await,
         Err(ChangeError::Pending(_))
     ));
     shelf
@@ -349,13 +371,21 @@ async fn what_asks_for_more_waits_for_a_yes() {
     let same = package("1.0.1002", "engines = [\"sleep\"]", component(1002));
     let live = shelf.signed(same).await.unwrap();
     assert_eq!(live.record.status, VersionStatus::Enabled);
-    let most = package("1.0.1003", "engines = [\"sleep\", \"vina\"]", component(1003));
+    let most = package(
+        "1.0.1003",
+        "engines = [\"sleep\", \"vina\"]",
+        component(1003),
+    );
     let archive = most.sign(&shelf.key).to_archive().unwrap();
     let options = PublishOptions {
         approve: true,
         folder: None,
     };
-    let live = shelf.store.publish(archive, "admin", options).await.unwrap();
+    let live = shelf
+        .store
+        .publish(archive, "admin", options)
+        .await
+        .unwrap();
     assert_eq!(live.record.status, VersionStatus::Enabled);
     assert_eq!(live.report.unwrap().growth, ["engine:vina"]);
 }
@@ -474,8 +504,5 @@ async fn a_restart_finds_what_was_there_and_holds_back_what_may_not_be() {
     assert_eq!(view.versions[0].record.status, VersionStatus::Enabled);
     let fault = view.versions[0].fault.as_ref().unwrap();
     assert!(fault.contains("no publisher"), "{fault}");
-    assert_eq!(
-        shelf.store.history("test.hot-load").await.unwrap(),
-        before
-    );
+    assert_eq!(shelf.store.history("test.hot-load").await.unwrap(), before);
 }

@@ -88,22 +88,35 @@ async fn a_component_is_live_when_the_answer_comes_and_versions_stand_side_by_si
         assert_eq!(record["status"], "succeeded", "{record}");
         assert_eq!(record["task_version"], version);
         let marked = record["notices"].as_array().unwrap();
-        assert!(marked.iter().any(|notice| notice["code"] == "unsigned_plugin"));
+        assert!(
+            marked
+                .iter()
+                .any(|notice| notice["code"] == "unsigned_plugin")
+        );
         let output = output(&host, &run.execution).await?;
         assert_eq!(output["computed_by"], version);
         assert_eq!(output["checked_by"], version);
     }
 
     // Back, by one call; the newer one stays, disabled.
-    let back = change(&host, TASK, "rollback").await?.expect_status(200)?.json()?;
+    let back = change(&host, TASK, "rollback")
+        .await?
+        .expect_status(200)?
+        .json()?;
     assert_eq!(back["version"], "1.0.1000");
     assert_eq!(count(&back, "disabled"), 1);
     let checked = check(&host, json!({})).await?.expect_status(200)?.json()?;
     assert_eq!(checked["parameters"]["checked_by"], "1.0.1000");
     let none = change(&host, TASK, "rollback").await?;
-    assert_eq!(none.expect_status(409)?.problem()?["code"], "nothing_before");
+    assert_eq!(
+        none.expect_status(409)?.problem()?["code"],
+        "nothing_before"
+    );
     // And on again.
-    let on = change(&host, TASK, "enable").await?.expect_status(200)?.json()?;
+    let on = change(&host, TASK, "enable")
+        .await?
+        .expect_status(200)?
+        .json()?;
     assert_eq!(on["version"], "1.0.1001");
 
     let mut told = Vec::new();
@@ -147,7 +160,9 @@ async fn a_component_is_live_when_the_answer_comes_and_versions_stand_side_by_si
 async fn what_runs_ends_on_the_version_it_began_with_even_across_a_restart() -> Result<()> {
     let (mut host, _folder) = development_host().await?;
     let component = Component::built()?;
-    publish(&host, component.bytes()).await?.expect_status(201)?;
+    publish(&host, component.bytes())
+        .await?
+        .expect_status(201)?;
     let run = host.execute(TASK, json!({}), json!({ "spin": 3 })).await?;
     host.wait_for_status(&run.execution, &["running"], SOON)
         .await?;
@@ -158,7 +173,10 @@ async fn what_runs_ends_on_the_version_it_began_with_even_across_a_restart() -> 
     let request = host.request(reqwest::Method::DELETE, &path);
     host.send(request).await?.expect_status(204)?;
     let record = host.execution(&run.execution).await?;
-    assert_eq!(record["status"], "running", "too short to be seen: {record}");
+    assert_eq!(
+        record["status"], "running",
+        "too short to be seen: {record}"
+    );
     host.kill()?;
     host.restart().await?;
     let gone = host.get(&format!("/api/v1/tasks/{TASK}@1.0.1000")).await?;
@@ -174,7 +192,9 @@ async fn what_runs_ends_on_the_version_it_began_with_even_across_a_restart() -> 
 async fn a_plugin_that_breaks_ten_times_in_a_row_is_put_aside_and_others_are_not() -> Result<()> {
     let (host, _folder) = development_host().await?;
     let component = Component::built()?;
-    publish(&host, component.bytes()).await?.expect_status(201)?;
+    publish(&host, component.bytes())
+        .await?
+        .expect_status(201)?;
     let other = component.task(1)?;
     publish(&host, other.bytes()).await?.expect_status(201)?;
     for _ in 0..9 {
@@ -200,7 +220,12 @@ async fn a_plugin_that_breaks_ten_times_in_a_row_is_put_aside_and_others_are_not
             .contains("broke"),
         "{aside}"
     );
-    assert!(host.get("/api/v1/tasks/test.ht-p0001").await?.status.is_success());
+    assert!(
+        host.get("/api/v1/tasks/test.ht-p0001")
+            .await?
+            .status
+            .is_success()
+    );
     change(&host, TASK, "enable").await?.expect_status(200)?;
     check(&host, json!({})).await?.expect_status(200)?;
     host.is_healthy().await
@@ -210,7 +235,9 @@ async fn a_plugin_that_breaks_ten_times_in_a_row_is_put_aside_and_others_are_not
 async fn an_upgrade_that_breaks_is_taken_back_by_the_host() -> Result<()> {
     let (host, _folder) = development_host().await?;
     let component = Component::built()?;
-    publish(&host, component.bytes()).await?.expect_status(201)?;
+    publish(&host, component.bytes())
+        .await?
+        .expect_status(201)?;
     let run = host.execute(TASK, json!({}), json!({ "a": 1 })).await?;
     host.wait_for_status(&run.execution, &["succeeded"], SOON)
         .await?;
@@ -294,7 +321,14 @@ async fn unsigned_plugins_are_refused_and_what_ships_is_not() -> Result<()> {
         .open(package.join("bindery.toml"))?;
     writeln!(manifest)?;
     let server = format!("http://{}", host.address());
-    let command = ["plugin", "publish", "--server", &server, "--token", host.token()];
+    let command = [
+        "plugin",
+        "publish",
+        "--server",
+        &server,
+        "--token",
+        host.token(),
+    ];
     let finished = Cli::new(&command)?.arg(&package).finish().await?;
     assert_eq!(finished.code()?, 1, "{finished:?}");
     assert!(finished.stderr.contains("(unsigned)"), "{finished:?}");
@@ -320,7 +354,10 @@ async fn compiled_code_that_was_changed_is_never_run() -> Result<()> {
     let mut changed = 0;
     for entry in fs::read_dir(host.data().join("cache/components"))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "cwasm") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "cwasm")
+        {
             let mut bytes = fs::read(&path)?;
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
@@ -330,11 +367,7 @@ async fn compiled_code_that_was_changed_is_never_run() -> Result<()> {
     }
     assert_eq!(changed, 1);
     host.restart().await?;
-    assert!(
-        host.log().contains("not ours or damaged"),
-        "{}",
-        host.log()
-    );
+    assert!(host.log().contains("not ours or damaged"), "{}", host.log());
     check(&host, json!({})).await?.expect_status(200)?;
     Ok(())
 }
@@ -406,7 +439,10 @@ async fn a_component_that_is_a_bomb_for_the_compiler_is_stopped() -> Result<()> 
     let answer = publish(&host, bomb).await?;
     let code = answer.expect_status(422)?.problem()?["code"].clone();
     assert_eq!(code, "compile_limit_exceeded");
-    eprintln!("a bomb of {size_bytes} bytes is stopped after {:?}", started.elapsed());
+    eprintln!(
+        "a bomb of {size_bytes} bytes is stopped after {:?}",
+        started.elapsed()
+    );
     // The compiler's memory was another process's; the upload itself passed through here.
     let grown = host.resident_bytes()?.saturating_sub(before);
     assert!(grown < 8 * size_bytes, "{grown} bytes more");

@@ -153,7 +153,9 @@ async fn publishes_under_load_fail_no_call_and_mix_no_versions() -> Result<()> {
         for patch in 0..publishes {
             let bytes = component.version(2000 + patch)?.bytes();
             let answer = publish(&host, bytes).await?.expect_status(201)?.json()?;
-            let milliseconds = answer["report"]["milliseconds"].as_f64().context("no time")?;
+            let milliseconds = answer["report"]["milliseconds"]
+                .as_f64()
+                .context("no time")?;
             took.fetch_add(milliseconds as usize, Ordering::Relaxed);
         }
         Ok(())
