@@ -19,6 +19,7 @@
 //!
 //! It does not know HTTP, and it takes no decision about trust: that is `registry`'s `judge`.
 
+mod change;
 mod compile;
 mod error;
 mod publish;

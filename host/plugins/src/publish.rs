@@ -27,12 +27,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CasesReport, ChangeError, PluginStore, PublishError, ReplayReport, Sheet, StoreFault,
+    change::{Change, Line, current, supersede},
     error::chain,
     records::{
         Action, DigestText, RECORD_VERSION, TaskName, TrustRecord, VersionRecord, VersionStatus,
         encode,
     },
-    store::{Change, Inner, Line, current, supersede},
+    store::Inner,
     trials::{cases, replay},
 };
 
@@ -106,19 +107,35 @@ impl PluginStore {
     ) -> Result<Published, PublishError> {
         let started = Instant::now();
         let _permit = self.inner.permit().await?;
-        let package = if bytes.starts_with(WASM_MAGIC) {
-            match self.inner.wrap(bytes, &options).await? {
-                Wrapped::Known(record) => return Ok(known(record)),
-                Wrapped::Package(package) => package,
-            }
-        } else {
-            tokio::task::spawn_blocking(move || Package::from_archive(&bytes))
+        if !bytes.starts_with(WASM_MAGIC) {
+            let package = tokio::task::spawn_blocking(move || Package::from_archive(&bytes))
                 .await
-                .map_err(|error| StoreFault::Host(error.to_string()))??
-        };
-        self.inner
-            .publish_package(package, actor, options, started)
-            .await
+                .map_err(|error| StoreFault::Host(error.to_string()))??;
+            return self
+                .inner
+                .publish_package(package, actor, options, started)
+                .await;
+        }
+        match self.inner.wrap(bytes, &options).await? {
+            Wrapped::Known(record) => Ok(known(record)),
+            Wrapped::Package {
+                package,
+                plugin,
+                compile,
+            } => {
+                let published = self
+                    .inner
+                    .publish_package(package, actor, options, started)
+                    .await;
+                // Held until here, so that it was not loaded twice.
+                drop(plugin);
+                let mut published = published?;
+                if let Some(report) = &mut published.report {
+                    report.compile = compile;
+                }
+                Ok(published)
+            }
+        }
     }
 
     /// Publishes a package that is in memory.
@@ -141,7 +158,11 @@ impl PluginStore {
 
 enum Wrapped {
     Known(VersionRecord),
-    Package(Package),
+    Package {
+        package: Package,
+        plugin: Arc<Plugin>,
+        compile: CompileReport,
+    },
 }
 
 fn known(record: VersionRecord) -> Published {
@@ -455,11 +476,13 @@ impl Inner {
             }
             .into());
         }
-        let (plugin, _) = self.load(&component, digest).await?;
+        let (plugin, compile) = self.load(&component, digest).await?;
         let manifest = manifest_of(&plugin);
-        Ok(Wrapped::Package(Package::from_component(
-            &manifest, component,
-        )?))
+        Ok(Wrapped::Package {
+            package: Package::from_component(&manifest, component)?,
+            plugin,
+            compile,
+        })
     }
 }
 

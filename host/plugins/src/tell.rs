@@ -191,3 +191,137 @@ pub(crate) fn rows(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+    use bindery_core::Digest;
+    use bindery_datastore::MemoryDatastore;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        Sheet,
+        records::{Action, DigestText, RECORD_VERSION, TaskName, TrustRecord},
+    };
+
+    fn record(number: u64, tasks: &[&str], status: VersionStatus) -> VersionRecord {
+        let version = Version::new(1, 0, number);
+        let digest = DigestText(Digest::of(&number.to_be_bytes()));
+        VersionRecord {
+            v: RECORD_VERSION,
+            name: "pack".into(),
+            number,
+            version: version.clone(),
+            digest,
+            component: digest,
+            component_bytes: 1,
+            archive: digest,
+            trust: TrustRecord::Shipped,
+            folder: None,
+            status,
+            cause: Action::Published,
+            sheet: Sheet::default(),
+            growth: Vec::new(),
+            tasks: tasks
+                .iter()
+                .map(|id| TaskName {
+                    id: (*id).to_owned(),
+                    version: version.clone(),
+                })
+                .collect(),
+            published: Timestamp::UNIX_EPOCH,
+            published_by: "test".into(),
+        }
+    }
+
+    fn names(before: &[VersionRecord], after: &[VersionRecord]) -> Vec<(String, String)> {
+        events(before, after, "test")
+            .into_iter()
+            .map(|event| {
+                let word = |name: &str| event.data[name].as_str().unwrap().to_owned();
+                (
+                    event.name.clone(),
+                    format!("{}@{}", word("task"), word("version")),
+                )
+            })
+            .collect()
+    }
+
+    fn pair(name: &str, task: &str) -> (String, String) {
+        (name.to_owned(), task.to_owned())
+    }
+
+    #[test]
+    fn each_task_is_told_what_its_name_means_now() {
+        use VersionStatus::{Disabled, Enabled};
+
+        let first = [record(1, &["a", "b"], Enabled)];
+        assert_eq!(
+            names(&[], &first),
+            [
+                pair("task.loaded", "a@1.0.1"),
+                pair("task.loaded", "b@1.0.1")
+            ]
+        );
+        // The newer version has no `b` any more: the older one's is still there.
+        let both = [first[0].clone(), record(2, &["a", "c"], Enabled)];
+        assert_eq!(
+            names(&first, &both),
+            [
+                pair("task.updated", "a@1.0.2"),
+                pair("task.loaded", "c@1.0.2")
+            ]
+        );
+        let back = [first[0].clone(), record(2, &["a", "c"], Disabled)];
+        assert_eq!(
+            names(&both, &back),
+            [
+                pair("task.updated", "a@1.0.1"),
+                pair("task.unloaded", "c@1.0.2")
+            ]
+        );
+        // An older version beside the newer one changes nothing that a name means.
+        assert_eq!(names(&both[1..], &both), [pair("task.loaded", "b@1.0.1")]);
+        assert_eq!(names(&both, &both), []);
+    }
+
+    #[tokio::test]
+    async fn organisations_are_told_once_and_from_where_they_were() {
+        let datastore: Arc<dyn Datastore> = Arc::new(MemoryDatastore::new());
+        let event = |number: u64| {
+            let data = json!({ "number": number });
+            Transaction::new(Database::Meta).event(NewEvent::new("task.loaded", [TOPIC], data))
+        };
+        let told = |datastore: &Arc<dyn Datastore>| -> Vec<u64> {
+            let query = EventQuery::topic(TOPIC, 0, 100);
+            let org = Database::Org(OrgId::BUILT_IN);
+            let events = datastore.events(org, &query).unwrap();
+            events
+                .iter()
+                .map(|event| event.data["number"].as_u64().unwrap())
+                .collect()
+        };
+        // Before anybody is told anything.
+        datastore.commit(event(1)).await.unwrap();
+        let teller = || Teller::new(Arc::clone(&datastore), Arc::default());
+        teller().tell_all().await.unwrap();
+        assert_eq!(told(&datastore), Vec::<u64>::new());
+        // Committed by a host that died before it told: the next one does.
+        datastore.commit(event(2)).await.unwrap();
+        let next = teller();
+        next.tell_all().await.unwrap();
+        next.tell_all().await.unwrap();
+        assert_eq!(told(&datastore), [2]);
+        for number in 3..=300 {
+            datastore.commit(event(number)).await.unwrap();
+        }
+        next.tell_all().await.unwrap();
+        let query = EventQuery::topic(TOPIC, 200, 1000);
+        let org = Database::Org(OrgId::BUILT_IN);
+        let last = datastore.events(org, &query).unwrap();
+        assert_eq!(last.last().unwrap().data["number"], 300);
+        assert_eq!(datastore.last_seq(org), 299, "each once");
+    }
+}

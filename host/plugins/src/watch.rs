@@ -85,7 +85,7 @@ impl FolderWatch {
     /// The first look: publishes everything that is there, and takes out of service what came
     /// from a folder and is in none. What could not be published is given back.
     pub async fn first_look(&mut self) -> Vec<FolderFault> {
-        let found = self.look();
+        let found = self.look().await;
         self.seen = found.clone();
         let faults = self.publish(found).await;
         self.withdraw_missing().await;
@@ -112,7 +112,7 @@ impl FolderWatch {
 
     /// One more look.
     async fn look_again(&mut self) -> Vec<FolderFault> {
-        let found = self.look();
+        let found = self.look().await;
         let settled: BTreeMap<PathBuf, Entry> = found
             .iter()
             .filter(|(path, entry)| {
@@ -134,32 +134,13 @@ impl FolderWatch {
         faults
     }
 
-    fn look(&self) -> BTreeMap<PathBuf, Entry> {
-        let mut found = BTreeMap::new();
-        for folder in &self.folders {
-            // A folder that is itself a package.
-            if Package::is_package(folder) {
-                found.extend(entry(folder, self.development));
-                continue;
-            }
-            match fs::read_dir(folder) {
-                Ok(listing) => {
-                    for listed in listing.flatten() {
-                        found.extend(entry(&listed.path(), self.development));
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(folder = %folder.display(), %error, "folder not readable");
-                    // What was there is not gone because nobody can look.
-                    let below = self
-                        .seen
-                        .iter()
-                        .filter(|(path, _)| path.starts_with(folder));
-                    found.extend(below.map(|(path, entry)| (path.clone(), entry.clone())));
-                }
-            }
-        }
-        found
+    /// Looks at all folders, on a thread that may wait for a disk.
+    async fn look(&self) -> BTreeMap<PathBuf, Entry> {
+        let (folders, development) = (self.folders.clone(), self.development);
+        let before = self.seen.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&folders, development, &before));
+        // The runtime is going down: nothing has changed.
+        looked.await.unwrap_or_else(|_| self.seen.clone())
     }
 
     async fn publish(&mut self, entries: BTreeMap<PathBuf, Entry>) -> Vec<FolderFault> {
@@ -217,6 +198,35 @@ impl FolderWatch {
             }
         }
     }
+}
+
+fn look(
+    folders: &[PathBuf],
+    development: bool,
+    before: &BTreeMap<PathBuf, Entry>,
+) -> BTreeMap<PathBuf, Entry> {
+    let mut found = BTreeMap::new();
+    for folder in folders {
+        // A folder that is itself a package.
+        if Package::is_package(folder) {
+            found.extend(entry(folder, development));
+            continue;
+        }
+        match fs::read_dir(folder) {
+            Ok(listing) => {
+                for listed in listing.flatten() {
+                    found.extend(entry(&listed.path(), development));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "folder not readable");
+                // What was there is not gone because nobody can look.
+                let below = before.iter().filter(|(path, _)| path.starts_with(folder));
+                found.extend(below.map(|(path, entry)| (path.clone(), entry.clone())));
+            }
+        }
+    }
+    found
 }
 
 fn entry(path: &Path, development: bool) -> Option<(PathBuf, Entry)> {
@@ -308,7 +318,7 @@ impl PluginStore {
                     for record in after.iter_mut().filter(|record| record.digest == digest) {
                         record.folder = Some(folder.clone());
                     }
-                    Ok(crate::store::Change {
+                    Ok(crate::change::Change {
                         after,
                         lines: Vec::new(),
                     })
