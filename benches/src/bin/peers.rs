@@ -87,7 +87,7 @@ async fn checks(request: &Request, calls: usize, extism: &Times) -> Result<Strin
         let [bare, bare_limited, ours, reused] = &mut samples;
         for _ in 0..TURN {
             // The first turn warms up.
-            let mut note = |samples: &mut Samples, started: Instant| {
+            let note = |samples: &mut Samples, started: Instant| {
                 if turn > 0 {
                     samples.push(started.elapsed());
                 }
@@ -159,7 +159,7 @@ async fn columns(request: &Request, rows: usize, extism: &Times) -> Result<Strin
     let mut ours = Samples::default();
     for turn in 0..calls + calls / 10 {
         let counted = turn >= calls / 10;
-        let mut note = |samples: &mut Samples, started: Instant| {
+        let note = |samples: &mut Samples, started: Instant| {
             if counted {
                 samples.push(started.elapsed());
             }
