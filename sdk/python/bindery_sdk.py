@@ -23,7 +23,6 @@ line.
 """
 
 import json
-import traceback
 
 from componentize_py_types import Err, Ok
 from wit_world.exports import compute_task as _compute
@@ -237,17 +236,24 @@ def _contract_errors(call):
         raise Err(_types.Error_Unsupported(str(error))) from None
     except Failed as error:
         raise Err(_types.Error_Other(str(error))) from None
-    except Exception:
-        _tell_traceback()
+    except Exception as error:
+        _tell_traceback(error)
         raise
 
 
-def _tell_traceback():
+def _tell_traceback(error):
+    """As Python does, without the source lines: there are no files to read them from."""
     out = _stderr.get_stderr()
-    said = traceback.format_exc()
-    # Where the sources lie in the component: the project, and this SDK.
-    said = said.replace('File "/0/', 'File "').replace('File "/1/', 'File "vendor/bindery/')
-    said = said.encode("utf-8", "replace")
+    lines = ["Traceback (most recent call last):"]
+    at = error.__traceback__
+    while at is not None:
+        code = at.tb_frame.f_code
+        # Where the sources lie in the component: the project, and this SDK.
+        name = code.co_filename.removeprefix("/0/").replace("/1/", "vendor/bindery/", 1)
+        lines.append(f'  File "{name}", line {at.tb_lineno}, in {code.co_name}')
+        at = at.tb_next
+    lines.append(f"{type(error).__name__}: {error}")
+    said = ("\n".join(lines) + "\n").encode("utf-8", "replace")
     # What one call of this interface takes.
     for start in range(0, min(len(said), 1 << 16), 4096):
         out.blocking_write_and_flush(said[start : start + 4096])
@@ -308,8 +314,8 @@ def lower_validate(task, request):
         answer = task.validate(Request(request))
     except Refused as refused:
         raise Err(_violations(refused)) from None
-    except Exception:
-        _tell_traceback()
+    except Exception as error:
+        _tell_traceback(error)
         raise
     parameters, notices = answer if isinstance(answer, tuple) else (answer, ())
     return _definition.Normalised(json.dumps(parameters), _notices(notices))

@@ -28,8 +28,10 @@ impl SourcePlace {
         let mut places: Vec<Self> = Vec::new();
         for line in printed.lines() {
             if let Some(place) = rust(line) {
-                // The panic itself; a backtrace after it has no lines in a release build.
-                return Some(place);
+                // The panic itself; a backtrace after it has no lines in a release build. After
+                // words of another language it is that language's interpreter that gives up.
+                places.is_empty().then(|| places.push(place));
+                break;
             }
             if let Some(place) = python(line) {
                 // A traceback goes from the outside in: the last is the innermost.
@@ -145,6 +147,15 @@ mod tests {
         check(
             "Error: no\n    at parse (native)\n    at <anonymous> (task.js:3:1)",
             Some("task.js:3"),
+        );
+    }
+
+    #[test]
+    fn the_panic_of_an_interpreter_is_not_the_authors() {
+        check(
+            "TypeError: no\n    at count (task.js:87:13)\n\nthread '<unnamed>' (1) panicked at \
+             crates/runtime/src/interpreter.rs:51:31:\nFailed to call",
+            Some("task.js:87"),
         );
     }
 
