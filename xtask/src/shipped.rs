@@ -26,14 +26,8 @@ pub(crate) fn write(plugins: &Path, list: &Path) -> Result<()> {
         }
         let mut files = BTreeMap::new();
         digests(&package, String::new(), &mut files)?;
-        let component = files
-            .get("component.wasm")
-            .with_context(|| format!("{} has no component", package.display()))?;
         let name = package.file_name().unwrap_or_default().to_string_lossy();
-        lines.push(format!(
-            "sha256:{} sha256:{component} {name}\n",
-            package_digest(&files)
-        ));
+        lines.push(format!("sha256:{} {name}\n", package_digest(&files)));
     }
     lines.sort();
     let content = lines.concat();
@@ -96,14 +90,7 @@ mod tests {
             hash("y"),
             hash("z")
         );
-        assert_eq!(
-            first,
-            format!(
-                "sha256:{} sha256:{} text.shout\n",
-                hash(&listing),
-                hash("y")
-            )
-        );
+        assert_eq!(first, format!("sha256:{} text.shout\n", hash(&listing)));
         fs::write(package.join("bindery.sig"), "another").unwrap();
         write(&root.path().join("plugins"), &list).unwrap();
         assert_eq!(fs::read_to_string(&list).unwrap(), first);

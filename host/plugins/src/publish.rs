@@ -371,10 +371,6 @@ impl Inner {
             .filter(|record| record.trust != TrustRecord::Development)
             .map(|record| record.version.clone())
             .max();
-        let shipped_component = self
-            .config
-            .shipped_components
-            .contains(&package.component_digest());
         if let Some(floor) = floor
             && !policy.shipped.contains(&package.digest())
             // The same once more is no way back.
@@ -383,9 +379,6 @@ impl Inner {
             })
         {
             policy.floors.insert(package.name().to_owned(), floor);
-        }
-        if shipped_component && package.signature().is_none() && is_bare(package) {
-            policy.shipped.insert(package.digest());
         }
         Ok(judge(package, &policy, Timestamp::now())?)
     }
@@ -449,8 +442,8 @@ impl Inner {
         replay(old, new, recent, &self.blobs, &self.config.scratch).await
     }
 
-    /// Makes a package of a component, by what it says of itself. Only for development, and for
-    /// what ships: a component alone cannot be signed.
+    /// Makes a package of a component, by what it says of itself. Only for development: a
+    /// component alone cannot be signed, and what a manifest asks for belongs to what ships.
     async fn wrap(
         &self,
         component: Bytes,
@@ -467,9 +460,7 @@ impl Inner {
         if let (Some(record), None) = (there, &options.folder) {
             return Ok(Wrapped::Known(record));
         }
-        let allowed =
-            self.policy.read().development || self.config.shipped_components.contains(&digest);
-        if !allowed {
+        if !self.policy.read().development {
             return Err(Refusal::Unsigned {
                 name: "component".to_owned(),
                 version: Version::new(0, 0, 0),
@@ -484,11 +475,6 @@ impl Inner {
             compile,
         })
     }
-}
-
-/// A package that was made of a component here.
-fn is_bare(package: &Package) -> bool {
-    package.files().count() == 2
 }
 
 /// The version whose grants a new one is compared with: what is live, or was last.

@@ -128,7 +128,6 @@ impl Shelf {
                 compiler: Compiler::InProcess,
                 versions_kept: 3,
                 parallel: 2,
-                shipped_components: Vec::new(),
             },
         )
         .await

@@ -18,7 +18,7 @@ use crate::{
     plugins,
     publishing::{self, Pinned},
     settings::Settings,
-    trust::Trusted,
+    trust,
 };
 
 /// Tries of one execution when hosts die under it: one that kills its host must not do so for
@@ -73,9 +73,9 @@ impl Parts {
         scratch: PathBuf,
     ) -> anyhow::Result<Self> {
         let parts = Self::without_plugins(settings, cache, scratch).await?;
-        let trusted = Trusted::read(settings, None)?;
+        let policy = trust::policy(settings, None)?;
         let failed =
-            plugins::load(&parts.runtime, &parts.catalog, &settings.plugins, &trusted).await?;
+            plugins::load(&parts.runtime, &parts.catalog, &settings.plugins, &policy).await?;
         for plugin in failed {
             tracing::error!(path = %plugin.path.display(), fault = plugin.fault, "plugin not loaded");
             eprintln!(

@@ -7,12 +7,10 @@ use std::{
 };
 
 use anyhow::Context;
-use bindery_registry::{Package, Trust, judge};
+use bindery_registry::{Package, Trust, TrustPolicy, judge};
 use bindery_runtime::{Catalog, Plugin, Provenance, Resident, Runtime};
 use jiff::Timestamp;
 use semver::Version;
-
-use crate::trust::Trusted;
 
 /// A plugin that could not be loaded.
 #[derive(Debug)]
@@ -27,12 +25,12 @@ pub(crate) async fn load(
     runtime: &Runtime,
     catalog: &Catalog,
     directories: &[PathBuf],
-    trusted: &Trusted,
+    policy: &TrustPolicy,
 ) -> anyhow::Result<Vec<Failed>> {
     let mut failed = Vec::new();
     for directory in directories {
         for path in entries(directory)? {
-            let loaded = load_one(runtime, catalog, &path, trusted).await;
+            let loaded = load_one(runtime, catalog, &path, policy).await;
             if let Err(error) = loaded {
                 failed.push(Failed {
                     path,
@@ -61,7 +59,7 @@ async fn load_one(
     runtime: &Runtime,
     catalog: &Catalog,
     path: &Path,
-    trusted: &Trusted,
+    policy: &TrustPolicy,
 ) -> anyhow::Result<()> {
     let is = |wanted: &str| {
         path.extension()
@@ -71,14 +69,14 @@ async fn load_one(
         Package::read(path)?
     } else if is("bindery") {
         Package::from_archive(&std::fs::read(path)?.into())?
-    } else if trusted.policy.development && is("wasm") {
+    } else if policy.development && is("wasm") {
         tracing::warn!(path = %path.display(), "loading a component without a package (--dev)");
         let plugin = runtime.load(std::fs::read(path)?).await?;
         return enter(catalog, provenance_of(&plugin), plugin);
     } else {
         return Ok(());
     };
-    let trust = judge(&package, &trusted.policy, Timestamp::now())
+    let trust = judge(&package, policy, Timestamp::now())
         .map_err(|refusal| anyhow::anyhow!("{refusal} ({}): {}", refusal.code(), refusal.cure()))?;
     let plugin = runtime.load(package.component().to_vec()).await?;
     let needs = &package.manifest().needs;

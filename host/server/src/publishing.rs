@@ -16,13 +16,14 @@ use bindery_plugins::{
     CompileLimits, Compiler, CompilerProcess, FolderWatch, PluginStore, PluginsConfig,
     PluginsParts, RecentRequest, RecentRequests,
 };
+use bindery_registry::TrustPolicy;
 use bindery_runtime::Plugin;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     host::Parts,
     settings::Settings,
-    trust::{Trusted, watched_files},
+    trust::{self, watched_files},
 };
 
 /// Where the number of the revocation list in force is kept: an older one must not come back.
@@ -38,7 +39,7 @@ pub(crate) async fn open(
     blobs: &Blobs,
     scratch: PathBuf,
 ) -> anyhow::Result<(PluginStore, FolderWatch)> {
-    let trusted = read_trusted(settings, datastore).await?;
+    let policy = read_policy(settings, datastore).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let section = &settings.file.plugins_section;
     let mut limits = CompileLimits::default();
@@ -64,7 +65,7 @@ pub(crate) async fn open(
             catalog: Arc::clone(&parts.catalog),
             datastore: Arc::clone(datastore),
             blobs: blobs.clone(),
-            policy: trusted.policy,
+            policy,
             engines: Some(Arc::clone(&parts.engines)),
             recent: Arc::new(Recent(Arc::clone(datastore))),
         },
@@ -75,7 +76,6 @@ pub(crate) async fn open(
                 .versions_kept
                 .unwrap_or(PluginsConfig::VERSIONS_KEPT),
             parallel: cores,
-            shipped_components: trusted.shipped_components,
         },
     )
     .await?;
@@ -129,8 +129,8 @@ pub(crate) async fn watch_trust(
             continue;
         }
         seen = now;
-        let outcome = match read_trusted(&settings, &datastore).await {
-            Ok(trusted) => store.set_policy(trusted.policy).await.map_err(Into::into),
+        let outcome = match read_policy(&settings, &datastore).await {
+            Ok(policy) => store.set_policy(policy).await.map_err(Into::into),
             Err(error) => Err(error),
         };
         match outcome {
@@ -152,16 +152,16 @@ fn times(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
     files.iter().map(|path| time(path)).collect()
 }
 
-async fn read_trusted(
+async fn read_policy(
     settings: &Settings,
     datastore: &Arc<dyn Datastore>,
-) -> anyhow::Result<Trusted> {
+) -> anyhow::Result<TrustPolicy> {
     let seen = datastore
         .get(Database::Meta, Table::SETTINGS, REVOCATIONS_SEEN)?
         .and_then(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).ok())
         .map(u64::from_be_bytes);
-    let trusted = Trusted::read(settings, seen)?;
-    if let Some(list) = &trusted.policy.revocations
+    let policy = trust::policy(settings, seen)?;
+    if let Some(list) = &policy.revocations
         && Some(list.number) != seen
     {
         let transaction = Transaction::new(Database::Meta).put(
@@ -171,10 +171,10 @@ async fn read_trusted(
         );
         datastore.commit(transaction).await?;
     }
-    for warning in trusted.policy.warnings(jiff::Timestamp::now()) {
+    for warning in policy.warnings(jiff::Timestamp::now()) {
         tracing::warn!("{warning}");
     }
-    Ok(trusted)
+    Ok(policy)
 }
 
 /// Requests out of the store of executions.
