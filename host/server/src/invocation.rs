@@ -14,10 +14,9 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, error::ErrorKind};
 
 use crate::{
     cli::{Cli, Command as CliCommand, LocalArguments, TaskCommand},
-    paths, plugins,
+    paths, plugins, trust,
     settings::Settings,
     task_cli::TaskFlags,
-    trust::Trusted,
 };
 
 /// Subcommands, outermost first, that take a task and its flags.
@@ -269,8 +268,8 @@ async fn find(local: &LocalArguments, task: &TaskRef) -> anyhow::Result<Option<T
     })?;
     let catalog = Catalog::default();
     // Plugins that cannot be loaded are reported when the command runs.
-    let trusted = Trusted::read(&settings, None)?;
-    plugins::load(&runtime, &catalog, &settings.plugins, &trusted).await?;
+    let policy = trust::policy(&settings, None)?;
+    plugins::load(&runtime, &catalog, &settings.plugins, &policy).await?;
     Ok(catalog.task(task))
 }
 
