@@ -1,11 +1,8 @@
 //! `bindery.toml`.
 
-use bindery_core::definition::is_task_id;
+use bindery_core::definition::{CONTRACTS, is_task_id};
 use semver::Version;
 use serde::{Deserialize, Serialize};
-
-/// The contract that this host runs.
-const CONTRACT: &str = "bindery:task@0.1";
 
 /// What a package says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +48,7 @@ pub enum ManifestError {
     Parse(String),
     #[error("package name `{0}` is not dotted kebab-case")]
     Name(String),
-    #[error("built for contract `{0}`, this host runs {CONTRACT}")]
+    #[error("built for contract `{0}`, this host runs {}", CONTRACTS.join(", "))]
     Contract(String),
     #[error("the licence is empty")]
     Licence,
@@ -66,7 +63,7 @@ impl Manifest {
         if !is_task_id(&manifest.package.name) {
             return Err(ManifestError::Name(manifest.package.name));
         }
-        if manifest.package.contract != CONTRACT {
+        if !CONTRACTS.contains(&manifest.package.contract.as_str()) {
             return Err(ManifestError::Contract(manifest.package.contract));
         }
         if manifest.package.licence.trim().is_empty() {
@@ -100,7 +97,7 @@ mod tests {
 
     #[test]
     fn others_are_refused_with_the_reason() {
-        let later = GOOD.replace("task@0.1", "task@0.2");
+        let later = GOOD.replace("task@0.1", "task@0.3");
         assert!(matches!(
             Manifest::parse(&later),
             Err(ManifestError::Contract(_))

@@ -88,6 +88,7 @@ fn guest_steps(session: &mut Session<'_>) {
     for (workspace, selection) in [
         (Workspace::Plugins, "--lib"),
         (Workspace::TestGuests, "--examples"),
+        (Workspace::FrozenGuest, "--lib"),
     ] {
         let mut command = project.cargo(workspace, "clippy");
         command.args(["--locked", "--release", "--target", WASM_TARGET, selection]);

@@ -29,10 +29,18 @@ pub(crate) enum Workspace {
     Plugins,
     Sdk,
     TestGuests,
+    /// A guest of the first published contract, built as it was then.
+    FrozenGuest,
 }
 
 impl Workspace {
-    pub(crate) const ALL: [Self; 4] = [Self::Host, Self::Plugins, Self::Sdk, Self::TestGuests];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Host,
+        Self::Plugins,
+        Self::Sdk,
+        Self::TestGuests,
+        Self::FrozenGuest,
+    ];
 
     /// Below the root.
     pub(crate) fn directory(self) -> &'static str {
@@ -41,6 +49,7 @@ impl Workspace {
             Self::Plugins => "plugins",
             Self::Sdk => "sdk/rust",
             Self::TestGuests => "tests/guests",
+            Self::FrozenGuest => "tests/guests-0.1",
         }
     }
 
@@ -86,6 +95,7 @@ impl Project {
             Workspace::Plugins => self.root.join("target/guests/plugins"),
             Workspace::Sdk => self.root.join("target/guests/sdk-rust"),
             Workspace::TestGuests => self.root.join("target/guests/tests-guests"),
+            Workspace::FrozenGuest => self.root.join("target/guests/tests-guests-0.1"),
         }
     }
 

@@ -193,10 +193,12 @@ const OUT_OF_REACH: [(&str, &[&str]); 9] = [
 ];
 
 /// Workspaces of guests, and where the local packages they use may stand.
-const GUESTS: [(Workspace, &[&str]); 3] = [
+const GUESTS: [(Workspace, &[&str]); 4] = [
     (Workspace::Plugins, &["plugins/", "sdk/"]),
     (Workspace::Sdk, &["sdk/"]),
     (Workspace::TestGuests, &["tests/guests/", "sdk/"]),
+    // Not even the SDK, which moves on.
+    (Workspace::FrozenGuest, &["tests/guests-0.1/"]),
 ];
 
 pub(super) fn check(project: &Project) -> Result<Vec<Fault>> {

@@ -27,7 +27,8 @@ use bindery_core::{
     AttemptEnding, Collection, Digest, FileId, Notice, OrgId, Severity, TaskDefinition, TaskRef,
     Violation,
     definition::{
-        Cardinality, Determinism, EngineRequirement, Example, InputSlot, OutputSlot, ResourceHints,
+        Cardinality, Citation, Determinism, EngineRequirement, Example, InputSlot, OutputSlot,
+        ResourceHints,
     },
 };
 use bindery_datastore::{Datastore, MemoryDatastore};
@@ -343,6 +344,12 @@ fn definition() -> TaskDefinition {
             title: "Two".into(),
             parameters: json!({ "count": 2 }),
             inputs: vec![("sample".into(), "a.sample".into())],
+        }],
+        keywords: vec!["tally".into()],
+        citations: vec![Citation {
+            text: "Someone, On counting, 1900".into(),
+            doi: "10.1/x".into(),
+            url: String::new(),
         }],
     }
 }

@@ -14,6 +14,7 @@ mod cache;
 mod catalog;
 mod common;
 mod components;
+mod contract;
 mod files;
 mod floods;
 mod good;
