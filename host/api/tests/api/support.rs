@@ -24,8 +24,8 @@ use bindery_api::{
 };
 use bindery_blobs::{Blobs, PutError};
 use bindery_core::{
-    AttemptEnding, Collection, Digest, FileId, Notice, OrgId, Severity, TaskDefinition, TaskRef,
-    Violation,
+    AttemptEnding, Collection, Digest, Estimate, FileId, Notice, OrgId, Severity, TaskDefinition,
+    TaskRef, Violation,
     definition::{
         Cardinality, Citation, Determinism, EngineRequirement, Example, InputSlot, OutputSlot,
         ResourceHints,
@@ -658,6 +658,11 @@ impl RequestIntake for FakeIntake {
             submission,
             definition,
             notices: vec![notice],
+            estimate: Some(Estimate {
+                wall_ms: 5,
+                cpu_ms: 4,
+                memory_bytes: 3,
+            }),
         })
     }
 }
