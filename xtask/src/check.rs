@@ -54,39 +54,36 @@ fn steps(session: &mut Session<'_>, quick: bool) {
         return;
     }
     documentation_steps(session);
-    if works("cargo", &["deny", "--version"]) {
-        for workspace in Workspace::ALL {
-            // Not `cargo`, whose argument it is: `cargo deny` takes the manifest before `check`.
-            let mut command = Command::new("cargo");
-            command
-                .arg("deny")
-                .arg("--manifest-path")
-                .arg(workspace.manifest())
-                .current_dir(project.root());
-            command
-                .args(["check", "--config"])
-                .arg(project.root().join("deny.toml"));
-            // Advisories come from the network: a nightly job's, not every change's.
-            session.program(command.args(["bans", "licenses", "sources"]));
-        }
-    } else {
-        session.skip(
-            "cargo deny",
-            "it is not installed: cargo install cargo-deny --locked",
-        );
+    audit_steps(session);
+}
+
+/// What may be part of the project (`deny.toml`), of every workspace.
+fn audit_steps(session: &mut Session<'_>) {
+    let project = session.project;
+    session.function("cargo-deny", || setup::cargo_deny(project).map(drop));
+    for workspace in Workspace::ALL {
+        let mut command = Command::new(setup::cargo_deny_program(project));
+        command.current_dir(project.root());
+        command.arg("--manifest-path").arg(workspace.manifest());
+        command
+            .arg("--config")
+            .arg(project.root().join("deny.toml"));
+        // Advisories come from the network: a nightly job's, not every change's.
+        session.program(command.args(["check", "bans", "licenses", "sources"]));
     }
 }
 
 /// Lints and tests of what runs in components; its logic is tested natively.
 fn guest_steps(session: &mut Session<'_>) {
     let project = session.project;
-    for workspace in [Workspace::Plugins, Workspace::Sdk] {
+    for workspace in [Workspace::Plugins, Workspace::Sdk, Workspace::Example] {
         let mut command = project.cargo(workspace, "clippy");
         command.args(["--locked", "--workspace", "--all-targets"]);
         session.program(command.args(["--", "-D", "warnings"]));
     }
     for (workspace, selection) in [
         (Workspace::Plugins, "--lib"),
+        (Workspace::Example, "--lib"),
         (Workspace::TestGuests, "--examples"),
         (Workspace::FrozenGuest, "--lib"),
     ] {
@@ -94,7 +91,7 @@ fn guest_steps(session: &mut Session<'_>) {
         command.args(["--locked", "--release", "--target", WASM_TARGET, selection]);
         session.program(command.args(["--", "-D", "warnings"]));
     }
-    for workspace in [Workspace::Plugins, Workspace::Sdk] {
+    for workspace in [Workspace::Plugins, Workspace::Sdk, Workspace::Example] {
         let mut command = project.cargo(workspace, "test");
         session.tests(command.args(["--locked", "--workspace", "--no-fail-fast"]));
     }

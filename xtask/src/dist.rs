@@ -6,6 +6,7 @@
 //!   bindery-sandbox    its helper
 //!   plugins/NAME/      packages
 //!   engines/NAME.toml  manifests
+//!   shipped-plugins    digests of the packages
 //! ```
 //!
 //! Files are replaced by renaming, and only when they differ: a server that runs from the tree
@@ -19,7 +20,7 @@ use crate::{
     command::run,
     guests,
     project::{Project, Workspace},
-    setup,
+    setup, shipped,
 };
 
 const PROGRAMS: [&str; 2] = ["bindery", "bindery-sandbox"];
@@ -66,6 +67,7 @@ pub(crate) fn assemble(project: &Project) -> Result<()> {
     prune(&dist.join("engines"), |name| {
         manifests.iter().any(|one| one == name)
     })?;
+    shipped::write(&dist.join("plugins"), &dist.join("shipped-plugins"))?;
     eprintln!("target/dist is ready");
     Ok(())
 }

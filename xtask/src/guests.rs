@@ -129,7 +129,7 @@ fn package_name(manifest: &Path) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// Lays a package out: manifest, component, examples and licence texts, its own or the project's.
+/// Lays a package out: manifest, component, cases, examples and licence texts, its own or the project's.
 fn pack(project: &Project, plugin: &PluginCrate, package: &Path) -> Result<()> {
     install(
         &plugin.directory.join("bindery.toml"),
@@ -137,10 +137,12 @@ fn pack(project: &Project, plugin: &PluginCrate, package: &Path) -> Result<()> {
     )?;
     install(&plugin.component, &package.join("component.wasm"))?;
     let mut kept = vec!["bindery.toml".to_owned(), "component.wasm".to_owned()];
-    let examples = plugin.directory.join("examples");
-    if examples.is_dir() {
-        install_tree(&examples, &package.join("examples"))?;
-        kept.push("examples".to_owned());
+    for name in ["cases", "examples"] {
+        let data = plugin.directory.join(name);
+        if data.is_dir() {
+            install_tree(&data, &package.join(name))?;
+            kept.push(name.to_owned());
+        }
     }
     let own = licences(&plugin.directory)?;
     let licences = if own.is_empty() {

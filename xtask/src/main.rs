@@ -26,6 +26,7 @@ mod guests;
 mod project;
 mod server;
 mod setup;
+mod shipped;
 mod tidy;
 
 use std::process::ExitCode;

@@ -28,6 +28,8 @@ pub(crate) enum Workspace {
     Host,
     Plugins,
     Sdk,
+    /// The example plugin in Rust, which stands alone as an author's does.
+    Example,
     TestGuests,
     /// A guest of the first published contract, built as it was then.
     FrozenGuest,
@@ -38,6 +40,7 @@ impl Workspace {
         Self::Host,
         Self::Plugins,
         Self::Sdk,
+        Self::Example,
         Self::TestGuests,
         Self::FrozenGuest,
     ];
@@ -48,6 +51,7 @@ impl Workspace {
             Self::Host => "",
             Self::Plugins => "plugins",
             Self::Sdk => "sdk/rust",
+            Self::Example => "examples/csv-statistics",
             Self::TestGuests => "tests/guests",
             Self::FrozenGuest => "tests/guests-0.1",
         }
@@ -82,6 +86,11 @@ impl Project {
         self.target.join("release")
     }
 
+    /// Programs that checks need and that are built here.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.root.join("target/tools")
+    }
+
     /// The runnable tree. Its place is promised, whatever cargo's settings say.
     pub(crate) fn dist(&self) -> PathBuf {
         self.root.join("target/dist")
@@ -94,6 +103,7 @@ impl Project {
             Workspace::Host => self.target.clone(),
             Workspace::Plugins => self.root.join("target/guests/plugins"),
             Workspace::Sdk => self.root.join("target/guests/sdk-rust"),
+            Workspace::Example => self.root.join("target/guests/example"),
             Workspace::TestGuests => self.root.join("target/guests/tests-guests"),
             Workspace::FrozenGuest => self.root.join("target/guests/tests-guests-0.1"),
         }

@@ -32,17 +32,59 @@ const ENGINES: [Engine; 2] = [
     },
 ];
 
+/// Version of the client of OCI registries that tests use.
+const ORAS: &str = "0.2.43";
+
 /// Installs what is missing, and says what it found.
 pub(crate) fn setup(project: &Project) -> Result<()> {
     wasm_target(project)?;
     engines()?;
-    // The dashboard brings its own build; until then nothing here needs Node.
-    let node = output(Command::new("node").arg("--version")).unwrap_or_default();
-    match node.trim() {
-        "" => eprintln!("setup: Node is not there; nothing needs it yet"),
-        version => eprintln!("setup: Node {version} is there; nothing needs it yet"),
+    clients(project);
+    // Examples and tests of plugins in other languages; each project installs its own tool.
+    for (program, argument, what) in [
+        ("node", "--version", "plugins in JavaScript"),
+        ("npm", "--version", "plugins in JavaScript"),
+        ("python3", "--version", "plugins in Python"),
+    ] {
+        match output(Command::new(program).arg(argument)) {
+            Ok(version) => eprintln!("setup: {program} {} is there", version.trim()),
+            Err(_) => eprintln!("setup: {program} is absent; tests of {what} will be SKIPPED"),
+        }
     }
     Ok(())
+}
+
+/// Programs that tests talk to us with, and that we did not write, in an environment of their own
+/// in `target/clients`. Nothing that ships needs them: without them, their tests are skipped, with a
+/// loud word.
+fn clients(project: &Project) {
+    let place = project.root().join("target/clients");
+    let python = place.join("bin/python");
+    let works_already = Command::new(&python)
+        .args([
+            "-c",
+            &format!("import importlib.metadata as m; assert m.version('oras') == '{ORAS}'"),
+        ])
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if works_already {
+        eprintln!("setup: the client oras is there");
+        return;
+    }
+    let installed = run(Command::new("python3").args(["-m", "venv"]).arg(&place)).and_then(|()| {
+        run(Command::new(&python).args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            &format!("oras=={ORAS}"),
+        ]))
+    });
+    if let Err(error) = installed {
+        eprintln!("setup: no client oras, its tests will be SKIPPED: {error:#}");
+    }
 }
 
 /// A toolchain that was already installed does not gain the target from `rust-toolchain.toml`.
@@ -73,6 +115,31 @@ fn has_wasm_target(project: &Project) -> Result<bool> {
     command.args(["--print", "target-libdir", "--target", WASM_TARGET]);
     let directory = output(command.current_dir(project.root()))?;
     Ok(Path::new(directory.trim()).is_dir())
+}
+
+/// Pinned: a later one may find faults that no change of ours made.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Where the project's own copy of cargo-deny is, once [`cargo_deny`] has built it.
+pub(crate) fn cargo_deny_program(project: &Project) -> PathBuf {
+    project.tools().join("bin/cargo-deny")
+}
+
+/// Builds the auditor of dependencies below `target/`, once.
+pub(crate) fn cargo_deny(project: &Project) -> Result<PathBuf> {
+    let program = cargo_deny_program(project);
+    let wanted = format!("cargo-deny {CARGO_DENY_VERSION}");
+    if output(Command::new(&program).arg("--version")).is_ok_and(|said| said.trim() == wanted) {
+        return Ok(program);
+    }
+    let mut command = Command::new("cargo");
+    command
+        .args(["install", "--locked", "--force", "--root"])
+        .arg(project.tools())
+        .args(["--version", CARGO_DENY_VERSION, "cargo-deny"])
+        .current_dir(project.root());
+    run(&mut command)?;
+    Ok(program)
 }
 
 fn engines() -> Result<()> {

@@ -12,22 +12,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use bindery_benches::{Samples, table};
-use bindery_bindings::{
-    definition::{DefinitionFacetPre, exports::bindery::task::definition::Normalised},
-    host::bindery::task::types::{Request as WitRequest, Violation},
+use bindery_benches::{
+    Samples,
+    bare::{BareLimited, BareSync},
+    check_request, table,
 };
-use bindery_core::{Item, Request};
+use bindery_bindings::host::bindery::task::types::Request as WitRequest;
+use bindery_core::Request;
 use bindery_runtime::{Plugin, Runtime, RuntimeConfig};
-use serde_json::{Value, json};
-use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
-    StoreLimits, StoreLimitsBuilder, UpdateDeadline,
-    component::{
-        Component, ComponentExportIndex, InstancePre, Linker, ResourceTable, types::ComponentItem,
-    },
-};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Calls of one variant before the next has its turn, so that all see the same machine.
 const TURN: usize = 100;
@@ -53,27 +45,9 @@ fn main() -> Result<()> {
             "\n{name}, {} bytes, fresh instance for each of {calls} calls\n",
             component.len()
         );
-        println!("{}", compare(&component, &request(task), calls)?);
+        println!("{}", compare(&component, &check_request(task), calls)?);
     }
     Ok(())
-}
-
-fn request(task: &str) -> Request {
-    // 197 bytes, as in the measurements of other runtimes this is compared with.
-    let mut parameters = json!({
-        "size": 22.5, "effort": 8, "count": 9, "range": 3.0, "label": ""
-    });
-    let missing = 197_usize.saturating_sub(parameters.to_string().len());
-    if let Some(label) = parameters.get_mut("label") {
-        *label = Value::String("x".repeat(missing));
-    }
-    Request {
-        task: task.to_owned(),
-        parameters,
-        inputs: Vec::new(),
-        items: vec![Item::single()],
-        seed: 42,
-    }
 }
 
 fn compare(component: &[u8], request: &Request, calls: usize) -> Result<String> {
@@ -140,139 +114,4 @@ async fn times(plugin: Arc<Plugin>, request: Request) -> Result<Vec<Duration>> {
         times.push(started.elapsed());
     }
     Ok(times)
-}
-
-/// What a store needs when nothing is captured and nothing granted.
-struct BareState {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    limits: StoreLimits,
-}
-
-impl BareState {
-    fn new() -> Self {
-        Self {
-            wasi: WasiCtx::builder().build(),
-            table: ResourceTable::new(),
-            limits: StoreLimitsBuilder::new()
-                .memory_size(256 << 20)
-                .trap_on_grow_failure(true)
-                .build(),
-        }
-    }
-}
-
-impl WasiView for BareState {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
-    }
-}
-
-/// The pool of Bindery's runtime, as far as it matters for one call.
-fn settings() -> Config {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(260)
-        .total_core_instances(1040)
-        .total_memories(324)
-        .total_tables(1040)
-        .total_stacks(260)
-        .max_memory_size(1 << 30)
-        .table_elements(200_000)
-        .max_unused_warm_slots(100)
-        .pagemap_scan(Enabled::Auto)
-        .linear_memory_keep_resident(512 << 10)
-        .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10);
-    let mut settings = Config::new();
-    settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    settings
-}
-
-struct BareSync {
-    engine: Engine,
-    pre: InstancePre<BareState>,
-    validate: ComponentExportIndex,
-}
-
-impl BareSync {
-    fn new(bytes: &[u8]) -> Result<Self> {
-        let engine = Engine::new(&settings())?;
-        let component = Component::from_binary(&engine, bytes)?;
-        let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
-        add_types(&mut linker)?;
-        let (_, interface) = component
-            .get_export(None, "bindery:task/definition@0.2.0")
-            .context("no definition")?;
-        let (item, validate) = component
-            .get_export(Some(&interface), "validate")
-            .context("no validate")?;
-        anyhow::ensure!(matches!(item, ComponentItem::ComponentFunc(_)));
-        let pre = linker.instantiate_pre(&component)?;
-        Ok(Self {
-            engine,
-            pre,
-            validate,
-        })
-    }
-
-    fn validate(&self, request: &WitRequest) -> Result<Value> {
-        let mut store = Store::new(&self.engine, BareState::new());
-        let instance = self.pre.instantiate(&mut store)?;
-        let function = instance
-            .get_typed_func::<(&WitRequest,), (Result<Normalised, Vec<Violation>>,)>(
-                &mut store,
-                &self.validate,
-            )?;
-        let (answer,) = function.call(&mut store, (request,))?;
-        parameters(answer)
-    }
-}
-
-struct BareLimited {
-    engine: Engine,
-    pre: DefinitionFacetPre<BareState>,
-}
-
-impl BareLimited {
-    fn new(bytes: &[u8]) -> Result<Self> {
-        let engine = Engine::new(settings().epoch_interruption(true))?;
-        let component = Component::from_binary(&engine, bytes)?;
-        let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        add_types(&mut linker)?;
-        let pre = DefinitionFacetPre::new(linker.instantiate_pre(&component)?)?;
-        Ok(Self { engine, pre })
-    }
-
-    async fn validate(&self, request: &WitRequest) -> Result<Value> {
-        let mut store = Store::new(&self.engine, BareState::new());
-        store.limiter(|state| &mut state.limits);
-        store.set_hostcall_fuel(16 << 20);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
-        let facet = self.pre.instantiate_async(&mut store).await?;
-        let answer = facet
-            .bindery_task_definition()
-            .call_validate(&mut store, request)
-            .await?;
-        parameters(answer)
-    }
-}
-
-/// The one import of the contract that every guest has; it holds types only.
-fn add_types(linker: &mut Linker<BareState>) -> Result<()> {
-    linker.instance("bindery:task/types@0.2.0")?;
-    Ok(())
-}
-
-/// Both sides end with parameters as a JSON value.
-fn parameters(answer: Result<Normalised, Vec<Violation>>) -> Result<Value> {
-    match answer {
-        Ok(normalised) => Ok(serde_json::from_str(&normalised.parameters)?),
-        Err(violations) => anyhow::bail!("refused: {violations:?}"),
-    }
 }

@@ -10,6 +10,7 @@ mod common;
 mod execution;
 mod file;
 mod job;
+mod plugin;
 mod socket;
 mod system;
 mod task;
@@ -23,6 +24,11 @@ pub use self::{
     },
     file::{CollectionItem, CollectionPage, FileInfo, FilePage, Inspection, Upload},
     job::{Job, JobPage, JobResults, JobStatusDocument, JobSummary},
+    plugin::{
+        CasesReport, CompileReport, PermissionSheet, Plugin, PluginDetail, PluginEvent,
+        PluginHealth, PluginList, PluginTask, PluginVersion, PublishReport, PublishedPlugin,
+        ReplayDifference, ReplayReport,
+    },
     socket::{ClientFrame, ServerFrame, Ticket},
     system::{EngineInfo, EngineList, Health, Login, Readiness, ReadinessCheck, SessionInfo},
     task::{

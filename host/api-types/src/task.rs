@@ -50,7 +50,7 @@ pub struct Task {
     pub resources: Resources,
     /// Loaded versions, newest first.
     pub versions: Vec<String>,
-    /// What the host grants to the plugin beyond its own files; empty: nothing.
+    /// What the host grants to the plugin beyond its own files, as `KIND:NAME`; empty: nothing.
     pub permissions: Vec<String>,
     /// `deterministic`, `seeded` or `varying`.
     pub determinism: String,
@@ -63,6 +63,8 @@ pub struct Task {
     pub citations: Vec<Citation>,
     /// Digest of the plugin that defines it.
     pub plugin: String,
+    /// The package that it came in, as `NAME@VERSION`.
+    pub package: String,
     pub available: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<String>,

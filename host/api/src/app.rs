@@ -8,15 +8,19 @@ use bindery_dispatcher::Dispatcher;
 use bindery_executor::LogDirectory;
 use bindery_identity::Identity;
 use bindery_transpile::Validators;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Problem,
     metrics::{HttpMetrics, MetricsSource},
-    ports::{EngineDirectory, FileLibrary, RequestIntake, TaskCatalog},
+    ports::{EngineDirectory, FileLibrary, PluginStore, RequestIntake, TaskCatalog},
     socket::Hub,
     tickets::Tickets,
 };
+
+/// Packages that are taken in at the same time. Each is in memory while it is published.
+const PACKAGES_MAX: usize = 4;
 
 /// Settings of the interface.
 #[derive(Debug, Clone)]
@@ -51,6 +55,9 @@ pub struct Services {
     pub blobs: Blobs,
     pub dispatcher: Dispatcher,
     pub catalog: Arc<dyn TaskCatalog>,
+    pub plugins: Arc<dyn PluginStore>,
+    /// What `/v2/` serves of them.
+    pub oci: Arc<bindery_registry::oci::Registry>,
     pub library: Arc<dyn FileLibrary>,
     pub intake: Arc<dyn RequestIntake>,
     pub engines: Arc<dyn EngineDirectory>,
@@ -75,6 +82,8 @@ pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) tickets: Tickets,
     pub(crate) http: HttpMetrics,
+    /// Permits to hold a package in memory.
+    pub(crate) packages: Semaphore,
 }
 
 impl App {
@@ -85,6 +94,7 @@ impl App {
             hub,
             tickets: Tickets::default(),
             http: HttpMetrics::default(),
+            packages: Semaphore::new(PACKAGES_MAX),
         }))
     }
 

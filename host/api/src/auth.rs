@@ -9,6 +9,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bindery_identity::Principal;
 
 use crate::{Problem, app::App};
@@ -92,6 +93,28 @@ impl FromRequestParts<App> for SocketCaller {
             protocol,
         })
     }
+}
+
+/// The principal of a request from a client of registries: a token as a bearer, or as the password
+/// of whatever user, which is all that such clients can send. No cookies.
+pub(crate) fn by_bearer_or_basic(app: &App, headers: &HeaderMap) -> Result<Principal, Problem> {
+    match basic_password(headers) {
+        Some(token) => by_token(app, &token),
+        None => by_token(app, bearer(headers).ok_or_else(Problem::unauthorized)?),
+    }
+}
+
+/// The password of an `Authorization: Basic` header.
+fn basic_password(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64.decode(encoded.trim()).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    text.split_once(':')
+        .map(|(_, password)| password.to_owned())
 }
 
 fn by_token(app: &App, token: &str) -> Result<Principal, Problem> {

@@ -30,6 +30,7 @@ use crate::{app::App, auth::COOKIE, problem::PROBLEM_JSON, routes::table};
     modifiers(&Credentials),
     tags(
         (name = "tasks", description = "What can be run, and running it."),
+        (name = "plugins", description = "Where tasks come from: publishing and taking back."),
         (name = "files", description = "Uploaded, content-addressed inputs."),
         (name = "collections", description = "Kinds of files that plugins declare."),
         (name = "jobs", description = "Submissions."),
@@ -411,6 +412,20 @@ problems! {
         "413": "The file is too large.",
         "422": "The file is not usable; `violations` says why.",
         "507": "The host's storage is full.",
+    }
+    /// A package that is not taken.
+    BadPlugin {
+        "400": "The upload could not be read.",
+        "403": "It may not be loaded here; `code` says why (`unsigned`, `signature_invalid`, \
+            `publisher_unknown`, `publisher_not_allowed`, `revoked`, `tampered`, `downgrade`).",
+        "408": "The upload did not come in time.",
+        "413": "The package is too large.",
+        "422": "It is no plugin that this host runs; `code` says why.",
+        "507": "The host's storage is full.",
+    }
+    /// A change that does not fit what is there.
+    NotSo {
+        "409": "It does not fit what is there; `code` says why.",
     }
     NoRange {
         "410": "The content is no longer kept.",

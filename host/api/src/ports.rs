@@ -16,6 +16,10 @@ use bindery_engines::Engines;
 use bindery_executor::{
     Checked, Draft, FileRecord, IngestError, Intake, IntakeError, Library, Mode,
 };
+use bindery_plugins::{
+    ChangeError, HistoryRecord, PluginView, PublishError, PublishOptions, Published, StoreFault,
+    VersionRecord,
+};
 use bindery_runtime::{Catalog, Runtime, TaskEntry};
 use bindery_transpile::ComponentSource;
 use bytes::Bytes;
@@ -31,6 +35,10 @@ pub struct TaskListing {
     pub definition: Arc<TaskDefinition>,
     /// Of the plugin.
     pub plugin: Digest,
+    /// The package that it came in, as `NAME@VERSION`.
+    pub package: String,
+    /// What it was granted, as `KIND:NAME`.
+    pub permissions: Vec<String>,
 }
 
 /// Which tasks and collections there are; see [`Catalog`].
@@ -103,6 +111,47 @@ pub trait RequestIntake: Debug + Send + Sync {
     async fn check(&self, org: OrgId, draft: Draft, mode: Mode) -> Result<Checked, IntakeError>;
 }
 
+/// What is published; see [`bindery_plugins::PluginStore`].
+#[async_trait]
+pub trait PluginStore: Debug + Send + Sync {
+    fn list(&self) -> Vec<PluginView>;
+    fn get(&self, name: &str) -> Option<PluginView>;
+    async fn history(&self, name: &str) -> Result<Vec<HistoryRecord>, StoreFault>;
+    async fn publish(
+        &self,
+        bytes: Bytes,
+        actor: &str,
+        options: PublishOptions,
+    ) -> Result<Published, PublishError>;
+    /// A version's package, as a `.bindery` archive.
+    async fn archive(&self, record: &VersionRecord) -> Result<Bytes, StoreFault>;
+    async fn roll_back(&self, name: &str, actor: &str) -> Result<PluginView, ChangeError>;
+    async fn disable(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+        actor: &str,
+    ) -> Result<PluginView, ChangeError>;
+    async fn enable(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+        actor: &str,
+    ) -> Result<PluginView, ChangeError>;
+    async fn approve(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+        actor: &str,
+    ) -> Result<PluginView, ChangeError>;
+    async fn delete(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+        actor: &str,
+    ) -> Result<(), ChangeError>;
+}
+
 /// What is known of one engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineEntry {
@@ -128,6 +177,8 @@ impl From<TaskEntry> for TaskListing {
     fn from(entry: TaskEntry) -> Self {
         Self {
             plugin: entry.plugin.digest(),
+            package: format!("{}@{}", entry.provenance.name, entry.provenance.version),
+            permissions: entry.provenance.permissions.clone(),
             definition: entry.definition,
         }
     }
@@ -199,6 +250,74 @@ impl FileLibrary for Library {
 impl RequestIntake for Intake {
     async fn check(&self, org: OrgId, draft: Draft, mode: Mode) -> Result<Checked, IntakeError> {
         Self::check(self, org, draft, mode).await
+    }
+}
+
+#[async_trait]
+impl PluginStore for bindery_plugins::PluginStore {
+    fn list(&self) -> Vec<PluginView> {
+        Self::list(self)
+    }
+
+    fn get(&self, name: &str) -> Option<PluginView> {
+        Self::get(self, name)
+    }
+
+    async fn history(&self, name: &str) -> Result<Vec<HistoryRecord>, StoreFault> {
+        Self::history(self, name).await
+    }
+
+    async fn publish(
+        &self,
+        bytes: Bytes,
+        actor: &str,
+        options: PublishOptions,
+    ) -> Result<Published, PublishError> {
+        Self::publish(self, bytes, actor, options).await
+    }
+
+    async fn archive(&self, record: &VersionRecord) -> Result<Bytes, StoreFault> {
+        Self::archive(self, record).await
+    }
+
+    async fn roll_back(&self, name: &str, actor: &str) -> Result<PluginView, ChangeError> {
+        Self::roll_back(self, name, actor).await
+    }
+
+    async fn disable(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+        actor: &str,
+    ) -> Result<PluginView, ChangeError> {
+        Self::disable(self, name, version, actor).await
+    }
+
+    async fn enable(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+        actor: &str,
+    ) -> Result<PluginView, ChangeError> {
+        Self::enable(self, name, version, actor).await
+    }
+
+    async fn approve(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+        actor: &str,
+    ) -> Result<PluginView, ChangeError> {
+        Self::approve(self, name, version, actor).await
+    }
+
+    async fn delete(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+        actor: &str,
+    ) -> Result<(), ChangeError> {
+        Self::delete(self, name, version, actor).await
     }
 }
 

@@ -15,6 +15,7 @@ use bindery_datastore::{CommitError, ReadError};
 use bindery_dispatcher::{CancelError, StoreError, SubmitError};
 use bindery_executor::{IngestError, IntakeError};
 use bindery_identity::IdentityError;
+use bindery_plugins::{ChangeError, PublishError, StoreFault};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -317,6 +318,75 @@ impl From<IngestError> for Problem {
     }
 }
 
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let code = error.code();
+        let status = match &error {
+            PublishError::Store(_) => return error_of_store(error),
+            PublishError::Refused(_) => StatusCode::FORBIDDEN,
+            PublishError::VersionTaken { .. } | PublishError::Taken(_) => StatusCode::CONFLICT,
+            PublishError::Package(_) if code == "package_too_large" => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            PublishError::Load(_) if code == "internal" => return Self::internal(chain(&error)),
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let mut problem = Self::new(status, code, chain(&error));
+        match error {
+            PublishError::Refused(refusal) => problem = problem.hint(refusal.cure()),
+            PublishError::CasesFailed(cases) => {
+                problem.0.violations = cases
+                    .faults
+                    .into_iter()
+                    .map(|fault| {
+                        let pointer = format!("/cases/{}", crate::extract::escape(&fault.case));
+                        Violation::new(pointer, "case_failed", fault.fault)
+                    })
+                    .collect();
+            }
+            _ => {}
+        }
+        problem
+    }
+}
+
+fn error_of_store(error: PublishError) -> Problem {
+    match error {
+        PublishError::Store(fault) => fault.into(),
+        other => Problem::internal(chain(&other)),
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let code = error.code();
+        let status = match error {
+            ChangeError::Store(fault) => return fault.into(),
+            ChangeError::NotFound => return Self::not_found("plugin"),
+            ChangeError::NoSuchVersion => return Self::not_found("version"),
+            ChangeError::Revoked => StatusCode::FORBIDDEN,
+            ChangeError::Load(_) if code == "internal" => return Self::internal(chain(&error)),
+            ChangeError::Load(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ChangeError::NothingBefore
+            | ChangeError::NothingPending
+            | ChangeError::Pending(_)
+            | ChangeError::Taken(_) => StatusCode::CONFLICT,
+        };
+        Self::new(status, code, chain(&error))
+    }
+}
+
+impl From<StoreFault> for Problem {
+    fn from(fault: StoreFault) -> Self {
+        match fault {
+            StoreFault::StorageFull => storage_full(),
+            StoreFault::Read(error) => error.into(),
+            StoreFault::Commit(error) => error.into(),
+            StoreFault::Host(fault) => Self::internal(fault),
+        }
+    }
+}
+
 impl From<IntakeError> for Problem {
     fn from(error: IntakeError) -> Self {
         match error {
@@ -345,12 +415,9 @@ impl From<IntakeError> for Problem {
             // A gateway to the plugin: neither the client's fault nor the host's.
             IntakeError::PluginBroke(broke) => Self::new(
                 StatusCode::BAD_GATEWAY,
-                "plugin_broke",
-                format!(
-                    "the task's plugin broke in `{}` ({})",
-                    broke.phase,
-                    broke.kind.as_str()
-                ),
+                // The code that an attempt ends with when the same happens there.
+                broke.kind.as_str(),
+                format!("the task's plugin broke in `{}`{}", broke.phase, broke.at()),
             )
             .for_operator(format!("{broke}; stderr: {}", broke.stderr)),
             IntakeError::Host(fault) => Self::internal(fault),

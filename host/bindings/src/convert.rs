@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use bindery_core::{
     TaskDefinition,
+    columns::{Batch, Column, ColumnData, SessionProfile},
     definition::{
         Cardinality, Citation, Collection, Determinism, EngineRequirement, Example, FileFormat,
         FormatDescription, InputSlot, OutputSlot, ResourceHints,
@@ -20,6 +21,7 @@ use bindery_core::{
 use serde_json::Value;
 
 use crate::{
+    compute::exports::bindery::task::compute_task as wit_compute,
     definition::exports::bindery::task::definition as wit_definition,
     engine::exports::bindery::task::engine_task as wit_engine,
     format::exports::bindery::task::format as wit_format, host::bindery::task::types as wit,
@@ -575,4 +577,70 @@ fn artifacts(artifacts: Vec<wit::Artifact>) -> Result<Vec<Artifact>, Rubbish> {
         });
     }
     Ok(checked)
+}
+
+// Lists of numbers move as they are: nothing is copied here.
+impl From<Batch> for wit_compute::Batch {
+    fn from(batch: Batch) -> Self {
+        Self {
+            rows: batch.rows,
+            columns: batch
+                .columns
+                .into_iter()
+                .map(|column| wit_compute::Column {
+                    name: column.name,
+                    data: match column.data {
+                        ColumnData::F64s(values) => wit_compute::ColumnData::F64s(values),
+                        ColumnData::F32s(values) => wit_compute::ColumnData::F32s(values),
+                        ColumnData::S64s(values) => wit_compute::ColumnData::S64s(values),
+                        ColumnData::S32s(values) => wit_compute::ColumnData::S32s(values),
+                        ColumnData::U8s(values) => wit_compute::ColumnData::U8s(values),
+                        ColumnData::Texts(values) => wit_compute::ColumnData::Texts(values),
+                    },
+                    validity: column.validity,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Rows that a guest gives. Numbers may be NaN: in a column that is an ordinary value.
+///
+/// # Errors
+/// When columns differ in length, or two have one name.
+pub fn batch(batch: wit_compute::Batch) -> Result<Batch, Rubbish> {
+    let batch = Batch {
+        rows: batch.rows,
+        columns: batch
+            .columns
+            .into_iter()
+            .map(|column| Column {
+                name: column.name,
+                data: match column.data {
+                    wit_compute::ColumnData::F64s(values) => ColumnData::F64s(values),
+                    wit_compute::ColumnData::F32s(values) => ColumnData::F32s(values),
+                    wit_compute::ColumnData::S64s(values) => ColumnData::S64s(values),
+                    wit_compute::ColumnData::S32s(values) => ColumnData::S32s(values),
+                    wit_compute::ColumnData::U8s(values) => ColumnData::U8s(values),
+                    wit_compute::ColumnData::Texts(values) => ColumnData::Texts(values),
+                },
+                validity: column.validity,
+            })
+            .collect(),
+    };
+    match batch.fault() {
+        None => Ok(batch),
+        Some(fault) => Err(Rubbish::new("rows", fault)),
+    }
+}
+
+#[must_use]
+pub fn session_profile(profile: wit_compute::SessionProfile) -> SessionProfile {
+    let has = |wanted| profile.traits.contains(wanted);
+    SessionProfile {
+        resumable: has(wit_compute::Traits::RESUMABLE),
+        mergeable: has(wit_compute::Traits::MERGEABLE),
+        unordered: has(wit_compute::Traits::UNORDERED),
+        columns: profile.columns,
+    }
 }

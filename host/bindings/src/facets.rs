@@ -13,6 +13,7 @@ use crate::{
     host::bindery::task::types::{Error, ItemOutcome, Request, Violation},
     v0_1::{self, all},
 };
+use compute::exports::bindery::task::compute_task::{Batch, SessionProfile};
 use definition::exports::bindery::task::definition::{Normalised, TaskDefinition};
 use engine::exports::bindery::task::engine_task::{Decision, OutputStream, Signal, StepOutcome};
 use format::exports::bindery::task::format::{
@@ -249,20 +250,20 @@ impl RunningEngine {
     reason = "the outer error is always the guest's end"
 )]
 impl RunningCompute {
-    /// The columns that a task wants; none when it needs no dataset.
-    pub async fn columns<T: Send>(
+    /// What the sessions of a task can do, and which columns they want.
+    pub async fn profile<T: Send>(
         &self,
         store: &mut Store<T>,
         task: &str,
-    ) -> wasmtime::Result<Vec<String>> {
+    ) -> wasmtime::Result<SessionProfile> {
         Ok(match self {
             Self::V0_1(facet) => {
                 let compute = facet.bindery_task_compute_task();
-                compute.call_profile(store, task).await?.columns
+                compute.call_profile(store, task).await?.into()
             }
             Self::V0_2(facet) => {
                 let compute = facet.bindery_task_compute_task();
-                compute.call_profile(store, task).await?.columns
+                compute.call_profile(store, task).await?
             }
         })
     }
@@ -280,6 +281,94 @@ impl RunningCompute {
             Self::V0_2(facet) => {
                 let sessions = facet.bindery_task_compute_task().session();
                 sessions.call_open(store, request).await
+            }
+        }
+    }
+
+    pub async fn restore<T: Send>(
+        &self,
+        store: &mut Store<T>,
+        request: &Request,
+        state: &[u8],
+    ) -> Said<ResourceAny, Error> {
+        match self {
+            Self::V0_1(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_restore(store, request, state).await
+            }
+            Self::V0_2(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_restore(store, request, state).await
+            }
+        }
+    }
+
+    pub async fn push<T: Send>(
+        &self,
+        store: &mut Store<T>,
+        session: ResourceAny,
+        batch: Batch,
+    ) -> Said<Vec<Batch>, Error> {
+        Ok(match self {
+            Self::V0_1(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                let pushed = sessions.call_push(store, session, &batch.into());
+                pushed.await?.map(all)
+            }
+            Self::V0_2(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_push(store, session, &batch).await?
+            }
+        })
+    }
+
+    pub async fn flush<T: Send>(
+        &self,
+        store: &mut Store<T>,
+        session: ResourceAny,
+    ) -> Said<Vec<Batch>, Error> {
+        Ok(match self {
+            Self::V0_1(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_flush(store, session).await?.map(all)
+            }
+            Self::V0_2(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_flush(store, session).await?
+            }
+        })
+    }
+
+    pub async fn save<T: Send>(
+        &self,
+        store: &mut Store<T>,
+        session: ResourceAny,
+    ) -> Said<Vec<u8>, Error> {
+        match self {
+            Self::V0_1(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_save(store, session).await
+            }
+            Self::V0_2(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_save(store, session).await
+            }
+        }
+    }
+
+    pub async fn partial<T: Send>(
+        &self,
+        store: &mut Store<T>,
+        session: ResourceAny,
+    ) -> Said<Vec<u8>, Error> {
+        match self {
+            Self::V0_1(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_partial(store, session).await
+            }
+            Self::V0_2(facet) => {
+                let sessions = facet.bindery_task_compute_task().session();
+                sessions.call_partial(store, session).await
             }
         }
     }

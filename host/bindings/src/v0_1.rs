@@ -4,6 +4,7 @@
 //! types of their own, which become the current ones here, by `From`.
 
 use crate::{
+    compute::exports::bindery::task::compute_task as current_compute,
     definition::exports::bindery::task::definition as current_definition,
     engine::exports::bindery::task::engine_task as current_engine,
     format::exports::bindery::task::format as current_format,
@@ -72,6 +73,7 @@ facet!(
 );
 
 use self::{
+    compute::exports::bindery::task::compute_task as old_compute,
     definition::exports::bindery::task::definition as old_definition,
     engine::exports::bindery::task::engine_task as old_engine,
     format::exports::bindery::task::format as old_format,
@@ -278,6 +280,75 @@ impl From<old_format::RecordEntry> for current_format::RecordEntry {
             length: old.length,
             verdict: old.verdict.map(Into::into).map_err(Into::into),
             content: old.content,
+        }
+    }
+}
+
+// --- compute-task: the same in both; lists of numbers move and are not copied --------------
+
+macro_rules! same_columns {
+    ($from:ident => $to:ident) => {
+        impl From<$from::ColumnData> for $to::ColumnData {
+            fn from(data: $from::ColumnData) -> Self {
+                match data {
+                    $from::ColumnData::F64s(values) => Self::F64s(values),
+                    $from::ColumnData::F32s(values) => Self::F32s(values),
+                    $from::ColumnData::S64s(values) => Self::S64s(values),
+                    $from::ColumnData::S32s(values) => Self::S32s(values),
+                    $from::ColumnData::U8s(values) => Self::U8s(values),
+                    $from::ColumnData::Texts(values) => Self::Texts(values),
+                }
+            }
+        }
+
+        impl From<$from::Column> for $to::Column {
+            fn from(column: $from::Column) -> Self {
+                Self {
+                    name: column.name,
+                    data: column.data.into(),
+                    validity: column.validity,
+                }
+            }
+        }
+
+        impl From<$from::Batch> for $to::Batch {
+            fn from(batch: $from::Batch) -> Self {
+                Self {
+                    rows: batch.rows,
+                    columns: all(batch.columns),
+                }
+            }
+        }
+    };
+}
+
+same_columns!(old_compute => current_compute);
+same_columns!(current_compute => old_compute);
+
+impl From<old_compute::SessionProfile> for current_compute::SessionProfile {
+    fn from(old: old_compute::SessionProfile) -> Self {
+        let mut traits = current_compute::Traits::empty();
+        for (had, is) in [
+            (
+                old_compute::Traits::RESUMABLE,
+                current_compute::Traits::RESUMABLE,
+            ),
+            (
+                old_compute::Traits::MERGEABLE,
+                current_compute::Traits::MERGEABLE,
+            ),
+            (
+                old_compute::Traits::UNORDERED,
+                current_compute::Traits::UNORDERED,
+            ),
+        ] {
+            if old.traits.contains(had) {
+                traits |= is;
+            }
+        }
+        Self {
+            traits,
+            columns: old.columns,
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Invariant: this crate knows no chemistry, no geography, no database and no HTTP.
 
+pub mod columns;
 pub mod definition;
 pub mod digest;
 pub mod execution;
@@ -18,6 +19,7 @@ pub mod step;
 pub mod usage;
 
 pub use self::{
+    columns::{Batch, Column, ColumnData, SessionProfile},
     definition::{Collection, TaskDefinition, TaskRef},
     digest::Digest,
     execution::{AttemptEnding, ExecutionStatus},

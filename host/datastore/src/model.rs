@@ -84,6 +84,8 @@ impl Table {
     pub const SERVICES: Self = Self(0x14);
     pub const PIPELINES: Self = Self(0x15);
     pub const SETTINGS: Self = Self(0x16);
+    pub const PLUGINS: Self = Self(0x17);
+    pub const PLUGIN_HISTORY: Self = Self(0x18);
 
     pub const JOBS: Self = Self(0x20);
     pub const EXECUTIONS: Self = Self(0x21);

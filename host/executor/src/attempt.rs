@@ -6,9 +6,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bindery_blobs::Blobs;
 use bindery_core::{
-    AttemptEnding, CostReceipt, GuestError, InputFile, Item, ItemOutcome, Request, TaskRef, Usage,
-    limits,
-    step::{Decision, OutputStream, Step, StepEnding, StepOutcome, StepSignal},
+    AttemptEnding, CostReceipt, Digest, GuestError, InputFile, Item, ItemOutcome, Request,
+    TaskDefinition, Usage,
+    step::{OutputStream, Step, StepEnding, StepOutcome, StepSignal},
 };
 use bindery_dispatcher::{
     AttemptReport, AttemptUpdate, Executor, Problem, UpdateSink, WorkOrder,
@@ -18,7 +18,8 @@ use bindery_dispatcher::{
 };
 use bindery_engines::{Engines, StepFiles, StepReport, StepRunError, StepSink};
 use bindery_runtime::{
-    Catalog, FileGrants, GuestFailure, GuestLine, MonitorFeed, TaskEntry, TrapKind,
+    Catalog, FileGrants, GuestFailure, GuestLine, MonitorFeed, PlanCall, PlanDriver, PlanEnd,
+    Plugin, RunDirectories, TrapKind, refuse_links,
 };
 use bindery_sandbox::RunError;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -27,10 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     LogDirectory,
-    directories::{Directories, Staged, refuse_links},
     logs::LogWriter,
     progress::ProgressMeter,
     result::{StoreFault, store_artifacts, store_body},
+    staging::{Staged, stage},
 };
 
 /// Settings of the executor.
@@ -39,12 +40,24 @@ pub struct ExecutorConfig {
     /// Where attempts have their directories; on the same file system as the blobs, so that
     /// inputs can be linked. Emptied at start.
     pub scratch: PathBuf,
+    /// Who has plugins that are no longer in the catalog; without, what began with one fails.
+    pub pinned: Option<Arc<dyn PinnedPlugins>>,
+}
+
+/// Plugins by the digest of their component, enabled or not: an execution ends with the plugin
+/// that it began with, also after a restart.
+#[async_trait]
+pub trait PinnedPlugins: std::fmt::Debug + Send + Sync {
+    /// # Errors
+    /// When it is known and cannot be loaded.
+    async fn pinned(&self, component: &Digest) -> Result<Option<Arc<Plugin>>, String>;
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct HostExecutor {
     catalog: Arc<Catalog>,
+    pinned: Option<Arc<dyn PinnedPlugins>>,
     engines: Arc<Engines>,
     blobs: Blobs,
     logs: LogDirectory,
@@ -70,11 +83,17 @@ struct Ledger {
     sandbox: Option<SandboxRecord>,
 }
 
+/// The task version and the plugin that an execution began with.
+struct Begun {
+    definition: Arc<TaskDefinition>,
+    plugin: Arc<Plugin>,
+}
+
 /// All that the parts of one attempt need.
 struct Attempt<'a> {
-    entry: TaskEntry,
+    entry: Begun,
     request: Request,
-    directories: Directories,
+    directories: RunDirectories,
     log: LogWriter,
     meter: ProgressMeter<'a>,
     updates: &'a dyn UpdateSink,
@@ -99,6 +118,7 @@ impl HostExecutor {
         }
         Ok(Self {
             catalog,
+            pinned: config.pinned,
             engines,
             blobs,
             logs,
@@ -162,9 +182,9 @@ impl HostExecutor {
         if cancel.is_cancelled() {
             return Err(Failure::Cancelled);
         }
-        let entry = self.entry(&order.record)?;
+        let entry = self.entry(&order.record).await?;
         let request = request(&order.record)?;
-        let directories = Directories::create(&self.scratch).map_err(host_fault)?;
+        let directories = RunDirectories::create(&self.scratch).map_err(host_fault)?;
         let staged: Vec<Staged<'_>> = request
             .inputs
             .iter()
@@ -173,9 +193,7 @@ impl HostExecutor {
                 digest: file.digest,
             })
             .collect();
-        directories
-            .stage(&self.blobs, &staged)
-            .map_err(host_fault)?;
+        stage(&directories, &self.blobs, &staged).map_err(host_fault)?;
         let log = self.logs.writer(order.execution).map_err(host_fault)?;
         log.line(&format!(
             "attempt {} of {}@{} ({})",
@@ -212,21 +230,36 @@ impl HostExecutor {
         produced
     }
 
-    /// The task version the execution began with; a newer one is another task.
-    fn entry(&self, record: &ExecutionRecord) -> Result<TaskEntry, Failure> {
+    /// The plugin the execution began with, by its digest: a newer version, even one that calls
+    /// itself by the same number, is another task. One that is no longer enabled still ends what
+    /// it has begun.
+    async fn entry(&self, record: &ExecutionRecord) -> Result<Begun, Failure> {
+        let digest: Digest = record.plugin.parse().map_err(host_fault)?;
         let version: Version = record.task_version.parse().map_err(host_fault)?;
-        let task = TaskRef {
-            id: record.task.clone(),
-            version: Some(version),
+        let plugin = match (self.catalog.resident(&digest), &self.pinned) {
+            (Some(resident), _) => Some(resident.plugin),
+            (None, Some(pinned)) => pinned.pinned(&digest).await.map_err(host_fault)?,
+            (None, None) => None,
         };
-        self.catalog
-            .task(&task)
-            .filter(|entry| entry.plugin.digest().to_string() == record.plugin)
+        plugin
+            .and_then(|plugin| {
+                let definition = plugin
+                    .tasks()
+                    .iter()
+                    .find(|task| task.id == record.task && task.version == version)?;
+                Some(Begun {
+                    definition: Arc::clone(definition),
+                    plugin,
+                })
+            })
             .ok_or_else(|| {
                 ended(
                     AttemptEnding::HostFault,
                     "plugin_missing",
-                    format!("the plugin of {task} ({}) is not loaded", record.plugin),
+                    format!(
+                        "the plugin of {}@{version} ({digest}) is not here any more",
+                        record.task
+                    ),
                 )
             })
     }
@@ -237,71 +270,32 @@ impl HostExecutor {
         attempt: &Attempt<'_>,
         ledger: &mut Ledger,
     ) -> Result<Vec<ItemOutcome>, Failure> {
-        let plugin = &attempt.entry.plugin;
-        let mut done: Vec<StepOutcome> = Vec::new();
-        for _round in 0..limits::PLAN_ROUNDS_MAX {
-            attempt.check_cancelled()?;
-            let (decision, receipt, lines) = plugin
-                .next(&attempt.request, &done, attempt.grants())
-                .await
-                .map_err(|failure| guest_failure(failure, &done))?;
-            ledger.guest(receipt);
-            attempt.log_lines(&lines);
-            let steps = match decision {
-                Decision::Run(steps) => steps,
-                Decision::Finished => {
-                    attempt.meter.stage("Reading results");
-                    let (outcomes, receipt, lines) = plugin
-                        .parse(&attempt.request, &done, attempt.grants())
-                        .await
-                        .map_err(|failure| guest_failure(failure, &done))?;
-                    ledger.guest(receipt);
-                    attempt.log_lines(&lines);
-                    return outcomes
-                        .into_iter()
-                        .map(|outcome| match outcome.verdict {
-                            Ok(_) => Ok(outcome),
-                            Err(error) => Err(refusal(error, &done)),
-                        })
-                        .collect();
-                }
-            };
-            check_new_steps(&steps, &done)?;
-            self.run_steps(attempt, &steps, &mut done, ledger).await?;
-        }
-        Err(ended(
-            AttemptEnding::OutputInvalid,
-            "plan_does_not_end",
-            format!(
-                "the plan did not end after {} rounds",
-                limits::PLAN_ROUNDS_MAX
-            ),
-        ))
-    }
-
-    /// Runs the steps of one round, as many at once as the task has cores, and keeps their
-    /// outcomes in the order asked.
-    async fn run_steps(
-        &self,
-        attempt: &Attempt<'_>,
-        steps: &[Step],
-        done: &mut Vec<StepOutcome>,
-        ledger: &mut Ledger,
-    ) -> Result<(), Failure> {
-        let at_once = attempt.entry.definition.resources.cpu_cores.max(1) as usize;
-        let runs: Vec<_> = steps
-            .iter()
-            .map(|step| self.run_step(attempt, step))
-            .collect();
-        let reports: Vec<StepReport> = stream::iter(runs).buffered(at_once).try_collect().await?;
-        for (step, report) in steps.iter().zip(reports) {
-            ledger.step(step, &report);
-            if report.cancelled {
-                return Err(Failure::Cancelled);
-            }
-            done.push(report.outcome);
-        }
-        Ok(())
+        let mut driver = Driver {
+            executor: self,
+            attempt,
+            ledger,
+        };
+        let (outcomes, done) = attempt
+            .entry
+            .plugin
+            .run_plan(&attempt.request, attempt.grants(), &mut driver)
+            .await
+            .map_err(|end| match end {
+                PlanEnd::Guest { failure, done } => guest_failure(failure, &done),
+                PlanEnd::Invalid(invalid) => ended(
+                    AttemptEnding::OutputInvalid,
+                    invalid.code(),
+                    invalid.to_string(),
+                ),
+                PlanEnd::Stopped(failure) => failure,
+            })?;
+        outcomes
+            .into_iter()
+            .map(|outcome| match outcome.verdict {
+                Ok(_) => Ok(outcome),
+                Err(error) => Err(refusal(error, &done)),
+            })
+            .collect()
     }
 
     async fn run_step(&self, attempt: &Attempt<'_>, step: &Step) -> Result<StepReport, Failure> {
@@ -449,6 +443,56 @@ impl HostExecutor {
     }
 }
 
+/// Runs what a plan asks for as part of an attempt.
+struct Driver<'a, 'b> {
+    executor: &'a HostExecutor,
+    attempt: &'a Attempt<'b>,
+    ledger: &'a mut Ledger,
+}
+
+impl PlanDriver for Driver<'_, '_> {
+    type Stop = Failure;
+
+    fn before(&mut self, call: PlanCall) -> Result<(), Failure> {
+        match call {
+            PlanCall::Next => self.attempt.check_cancelled(),
+            PlanCall::Parse => {
+                self.attempt.meter.stage("Reading results");
+                Ok(())
+            }
+        }
+    }
+
+    fn after(&mut self, receipt: CostReceipt, lines: &[GuestLine]) {
+        self.ledger.guest(receipt);
+        self.attempt.log_lines(lines);
+    }
+
+    /// As many steps at once as the task has cores; outcomes in the order asked.
+    async fn run(
+        &mut self,
+        steps: &[Step],
+        _done: &[StepOutcome],
+    ) -> Result<Vec<StepOutcome>, Failure> {
+        let (executor, attempt) = (self.executor, self.attempt);
+        let at_once = attempt.entry.definition.resources.cpu_cores.max(1) as usize;
+        let runs: Vec<_> = steps
+            .iter()
+            .map(|step| executor.run_step(attempt, step))
+            .collect();
+        let reports: Vec<StepReport> = stream::iter(runs).buffered(at_once).try_collect().await?;
+        let mut outcomes = Vec::with_capacity(reports.len());
+        for (step, report) in steps.iter().zip(reports) {
+            self.ledger.step(step, &report);
+            if report.cancelled {
+                return Err(Failure::Cancelled);
+            }
+            outcomes.push(report.outcome);
+        }
+        Ok(outcomes)
+    }
+}
+
 async fn run_compute(
     attempt: &Attempt<'_>,
     record: &ExecutionRecord,
@@ -469,7 +513,7 @@ async fn run_compute(
     let outcome = loop {
         tokio::select! {
             outcome = &mut computing => break outcome,
-            // A guest's thread ends at its deadline at the latest; its answer is not wanted.
+            // Dropping the call stops the guest at its next tick.
             () = attempt.cancel.cancelled() => return Err(Failure::Cancelled),
             Ok(()) = told.changed() => {
                 let (done, stage) = told.borrow_and_update().clone();
@@ -491,11 +535,7 @@ async fn run_compute(
 
 impl Attempt<'_> {
     fn grants(&self) -> FileGrants {
-        FileGrants {
-            input: Some(self.directories.input()),
-            work: Some(self.directories.work()),
-            out: Some(self.directories.out()),
-        }
+        self.directories.grants()
     }
 
     fn check_cancelled(&self) -> Result<(), Failure> {
@@ -561,24 +601,6 @@ impl StepSink for Tee {
         self.size_bytes = self.log.append(chunk);
         self.feed.feed(stream, chunk);
     }
-}
-
-fn check_new_steps(steps: &[Step], done: &[StepOutcome]) -> Result<(), Failure> {
-    let invalid = |fault: String| ended(AttemptEnding::OutputInvalid, "plan_invalid", fault);
-    if done.len() + steps.len() > limits::STEPS_MAX {
-        return Err(invalid(format!(
-            "the plan has more than {} steps",
-            limits::STEPS_MAX
-        )));
-    }
-    for (position, step) in steps.iter().enumerate() {
-        let twice = done.iter().any(|outcome| outcome.step == step.id)
-            || steps.iter().take(position).any(|other| other.id == step.id);
-        if twice {
-            return Err(invalid(format!("two steps are named `{}`", step.id)));
-        }
-    }
-    Ok(())
 }
 
 /// The argument vector as a person would read it; never run.

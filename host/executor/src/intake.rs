@@ -4,20 +4,20 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bindery_blobs::Blobs;
 use bindery_core::{
-    Digest, Estimate, InputFile, Item, Notice, OrgId, Request, TaskDefinition, TaskRef, Violation,
-    definition::Cardinality, limits,
+    Digest, Estimate, InputFile, Item, Notice, OrgId, Request, Severity, TaskDefinition, TaskRef,
+    Violation, definition::Cardinality, limits,
 };
 use bindery_dispatcher::{
     Submission,
     records::{InputRecord, NoticeRecord, ResourcesRecord},
 };
 use bindery_engines::Engines;
-use bindery_runtime::{Catalog, GuestBreak, GuestFailure};
+use bindery_runtime::{Catalog, GuestBreak, GuestFailure, Provenance, RunDirectories};
 use serde_json::Value;
 
 use crate::{
     FileRecord,
-    directories::{Directories, Staged},
+    staging::{Staged, stage},
 };
 
 /// What a client asks for.
@@ -124,10 +124,10 @@ impl Intake {
             seed,
         };
         let directories = self.stage(&request.inputs)?;
-        let input = directories.as_ref().map(Directories::input);
+        let input = directories.as_ref().map(RunDirectories::input);
         let verdict = entry.plugin.validate(request, input).await;
         drop(directories);
-        let validated = match verdict {
+        let mut validated = match verdict {
             Ok(validated) if faults.is_empty() => validated,
             Ok(_) => return Err(IntakeError::Invalid(faults)),
             Err(GuestFailure::Refused(bindery_core::GuestError::InvalidInput(found))) => {
@@ -154,6 +154,9 @@ impl Intake {
         };
         if mode == Mode::Execute {
             self.check_engines(&definition)?;
+        }
+        if entry.provenance.unsigned {
+            validated.notices.push(unsigned_notice(&entry.provenance));
         }
         let submission = Submission {
             org,
@@ -325,12 +328,12 @@ impl Intake {
         }
     }
 
-    fn stage(&self, inputs: &[InputFile]) -> Result<Option<Directories>, IntakeError> {
+    fn stage(&self, inputs: &[InputFile]) -> Result<Option<RunDirectories>, IntakeError> {
         if inputs.is_empty() {
             return Ok(None);
         }
         let host = |error: std::io::Error| IntakeError::Host(error.to_string());
-        let directories = Directories::create(&self.scratch).map_err(host)?;
+        let directories = RunDirectories::create(&self.scratch).map_err(host)?;
         let files: Vec<Staged<'_>> = inputs
             .iter()
             .map(|file| Staged {
@@ -338,7 +341,7 @@ impl Intake {
                 digest: file.digest,
             })
             .collect();
-        directories.stage(&self.blobs, &files).map_err(host)?;
+        stage(&directories, &self.blobs, &files).map_err(host)?;
         Ok(Some(directories))
     }
 }
@@ -408,6 +411,18 @@ pub(crate) fn notice_record(notice: &Notice) -> NoticeRecord {
         severity: notice.severity.as_str().to_owned(),
         code: notice.code.clone(),
         message: notice.message.clone(),
+    }
+}
+
+/// Stands on every execution of a plugin that nobody vouches for.
+fn unsigned_notice(provenance: &Provenance) -> Notice {
+    Notice {
+        severity: Severity::Warning,
+        code: "unsigned_plugin".to_owned(),
+        message: format!(
+            "the plugin {}@{} is unsigned; this host runs with --dev",
+            provenance.name, provenance.version
+        ),
     }
 }
 

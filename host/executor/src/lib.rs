@@ -9,16 +9,18 @@
 //! plugins' business.
 
 mod attempt;
-mod directories;
 mod intake;
 mod library;
 mod logs;
 mod progress;
+mod recent;
 mod result;
+mod staging;
 
 pub use self::{
-    attempt::{ExecutorConfig, HostExecutor},
+    attempt::{ExecutorConfig, HostExecutor, PinnedPlugins},
     intake::{Checked, Draft, Intake, IntakeError, Mode},
     library::{FaultRecord, FileRecord, IngestError, InspectionRecord, Library},
     logs::LogDirectory,
+    recent::{PastRequest, past_requests},
 };

@@ -8,14 +8,14 @@ use bindery_datastore::{
     CommitError, Database, Datastore, RangeQuery, ReadError, Table, Transaction,
 };
 use bindery_dispatcher::Page;
-use bindery_runtime::{Catalog, FileFault};
+use bindery_runtime::{Catalog, FileFault, RunDirectories};
 use bytes::Bytes;
 use futures::Stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::directories::{Directories, Staged};
+use crate::staging::{Staged, stage};
 
 /// Version of the stored record.
 const RECORD_VERSION: u16 = 1;
@@ -182,16 +182,16 @@ impl Library {
         };
         record.media_type = sniffed.media_type;
         record.encoding = sniffed.encoding;
-        let directories = Directories::create(&self.scratch).map_err(host)?;
-        directories
-            .stage(
-                &self.blobs,
-                &[Staged {
-                    path: "file",
-                    digest,
-                }],
-            )
-            .map_err(host)?;
+        let directories = RunDirectories::create(&self.scratch).map_err(host)?;
+        stage(
+            &directories,
+            &self.blobs,
+            &[Staged {
+                path: "file",
+                digest,
+            }],
+        )
+        .map_err(host)?;
         let inspected = self
             .catalog
             .inspect(

@@ -1,14 +1,11 @@
 //! From what a task gave to what is stored.
 
-use std::path::Path;
-
 use bindery_blobs::Blobs;
 use bindery_core::{Artifact, ItemResult};
 use bindery_dispatcher::{ProducedArtifact, ResultBody};
+use bindery_runtime::{RunDirectories, refuse_links};
 use bytes::Bytes;
 use serde_json::{Value, json};
-
-use crate::directories::{Directories, refuse_links};
 
 /// Bodies up to this size stand in the result's row; larger ones are blobs. sled wants values
 /// below 4 KiB, and the row holds receipts and artifacts besides.
@@ -27,7 +24,7 @@ pub(crate) enum StoreFault {
 /// Stores the artifacts a task named.
 pub(crate) async fn store_artifacts(
     blobs: &Blobs,
-    directories: &Directories,
+    directories: &RunDirectories,
     artifacts: &[Artifact],
 ) -> Result<Vec<ProducedArtifact>, StoreFault> {
     let roots = [directories.work(), directories.out()];
@@ -37,18 +34,12 @@ pub(crate) async fn store_artifacts(
         .map_err(StoreFault::Task)?;
     let mut produced = Vec::with_capacity(artifacts.len());
     for artifact in artifacts {
-        let path = match artifact.path.strip_prefix("/out/") {
-            Some(below) => directories.out().join(below),
-            None => directories
-                .work()
-                .join(artifact.path.strip_prefix("/work/").unwrap_or_default()),
-        };
-        if !is_plain_file(&path) {
-            return Err(StoreFault::Task(format!(
+        let path = directories.artifact(artifact).ok_or_else(|| {
+            StoreFault::Task(format!(
                 "the artifact `{}` names {}, which is not there",
                 artifact.name, artifact.path
-            )));
-        }
+            ))
+        })?;
         let stored = blobs
             .put_file(&path, ARTIFACT_BYTES_MAX)
             .await
@@ -62,11 +53,6 @@ pub(crate) async fn store_artifacts(
         });
     }
     Ok(produced)
-}
-
-fn is_plain_file(path: &Path) -> bool {
-    path.symlink_metadata()
-        .is_ok_and(|metadata| metadata.is_file())
 }
 
 /// Stores the task's part of the result document.

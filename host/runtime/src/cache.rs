@@ -73,14 +73,39 @@ impl CompileCache {
         }
         let component = Component::from_binary(engine, bytes)?;
         match component.serialize() {
-            Ok(compiled) => {
-                if let Err(error) = files.store(digest, &compiled) {
-                    tracing::warn!(%digest, %error, "compiled component not cached");
-                }
-            }
+            Ok(compiled) => files.keep(digest, &compiled),
             Err(error) => tracing::warn!(%digest, %error, "compiled component not cached"),
         }
         Ok(component)
+    }
+
+    /// The compiled component from the cache; none is a miss.
+    pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        self.files.as_ref()?.load(engine, digest)
+    }
+
+    /// Takes over what a compiling process of ours gave.
+    #[expect(unsafe_code, reason = "loading machine code is what the cache is for")]
+    pub(crate) fn adopt(
+        &self,
+        engine: &Engine,
+        digest: &Digest,
+        compiled: &[u8],
+    ) -> wasmtime::Result<Component> {
+        // SAFETY: the bytes come over a private pipe or directory from a process that we started
+        // with our own program and that ran our compiler on the component, and nothing else.
+        // wasmtime checks that its version and settings are those of this engine. The sandbox
+        // round that process bounds what compiling may use; as in this process, that the code is
+        // right is the compiler's promise.
+        let component = unsafe { Component::deserialize(engine, compiled) }?;
+        if let Some(files) = &self.files {
+            files.keep(digest, compiled);
+        }
+        Ok(component)
+    }
+
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.files.is_some()
     }
 }
 
@@ -117,6 +142,12 @@ impl Files {
                 tracing::warn!(%digest, %error, "cached component does not load, compiling again");
                 None
             }
+        }
+    }
+
+    fn keep(&self, digest: &Digest, compiled: &[u8]) {
+        if let Err(error) = self.store(digest, compiled) {
+            tracing::warn!(%digest, %error, "compiled component not cached");
         }
     }
 

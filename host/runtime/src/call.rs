@@ -258,7 +258,7 @@ pub(crate) fn set_deadline(store: &mut Store<GuestState>, limit: Duration) {
 }
 
 /// CPU time of this thread in microseconds.
-fn thread_cpu_us() -> u64 {
+pub(crate) fn thread_cpu_us() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000
         + u64::try_from(time.tv_nsec).unwrap_or(0) / 1000

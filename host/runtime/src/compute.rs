@@ -1,7 +1,7 @@
 //! Tasks that compute inside the guest.
 //!
-//! This version runs tasks whose profile asks for no columns: everything comes from parameters
-//! and input files. Sessions over datasets use the same facet and come with the datasets.
+//! A run whose task asks for no columns: everything comes from parameters and input files. Runs
+//! over a table are [sessions](crate::session) of the same facet.
 
 use std::time::Duration;
 
@@ -19,6 +19,19 @@ impl Plugin {
     /// # Errors
     /// The three kinds of [`GuestFailure`].
     pub async fn compute(
+        &self,
+        request: &Request,
+        grants: FileGrants,
+        wall: Duration,
+        progress: ProgressSink,
+    ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
+        self.counted(
+            self.compute_uncounted(request, grants, wall, progress)
+                .await,
+        )
+    }
+
+    async fn compute_uncounted(
         &self,
         request: &Request,
         grants: FileGrants,
@@ -43,7 +56,8 @@ impl Plugin {
                 async move |store| {
                     store.data_mut().progress = Some(progress);
                     let facet = facet.instantiate(store).await?;
-                    if !facet.columns(store, &asked.task).await?.is_empty() {
+                    let profile = facet.profile(store, &asked.task).await?;
+                    if !profile.columns.is_empty() {
                         return Ok(Err(GuestFailure::Refused(GuestError::Unsupported(
                             "the task needs a dataset".to_owned(),
                         ))));

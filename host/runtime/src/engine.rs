@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,7 +15,9 @@ use wasmtime::{
     component::{HasSelf, Linker},
 };
 
-use crate::{LimitClasses, cache::CompileCache, disk::note_opened_files, state::GuestState};
+use crate::{
+    BreakWatch, LimitClasses, cache::CompileCache, disk::note_opened_files, state::GuestState,
+};
 
 /// How often the epoch moves: a guest that loops is noticed within one tick of its deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -74,6 +76,8 @@ pub(crate) struct Shared {
     /// Permits for monitors; a step whose monitor gets none runs without progress.
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) limits: LimitClasses,
+    /// Told of breaks; set once, by whoever watches.
+    pub(crate) watch: OnceLock<Arc<dyn BreakWatch>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -121,6 +125,7 @@ impl Runtime {
                 calls_max,
                 sessions: Arc::new(Semaphore::new(config.sessions_max)),
                 limits: config.limits,
+                watch: OnceLock::new(),
                 stop,
             }),
         })
@@ -133,6 +138,28 @@ impl Runtime {
             .calls_max
             .saturating_sub(self.shared.calls.available_permits())
     }
+}
+
+impl Runtime {
+    /// Tells this watch of every break from now on. There is one watch; false when there was one
+    /// already.
+    pub fn watch_breaks(&self, watch: Arc<dyn BreakWatch>) -> bool {
+        self.shared.watch.set(watch).is_ok()
+    }
+}
+
+/// Compiles a component with the settings of [`Runtime`], without running anything: for a process
+/// of its own, because compiling a hostile component may take any time and memory. What it gives
+/// is machine code; it is loaded with [`Runtime::load_compiled`].
+///
+/// # Errors
+/// When it is no valid component.
+pub fn compile_component(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    // No pool: it would reserve address space that the compiling process must not have. How
+    // instances are allocated is no part of compiled code.
+    Engine::new(&settings(&RuntimeConfig::default(), false))
+        .and_then(|engine| engine.precompile_component(bytes))
+        .map_err(|error| format!("{error:#}"))
 }
 
 impl Drop for Shared {
@@ -162,9 +189,12 @@ fn settings(config: &RuntimeConfig, pooled: bool) -> Config {
         .async_stack_size(2 << 20)
         // Proposals nobody needs here are surface to attack.
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_tail_call(false)
         .wasm_relaxed_simd(false)
+        // Not for guests: wasmtime's own adapters between the parts of a component that was composed
+        // of several, as those of JavaScript are, copy from one memory to another. Without it,
+        // compiling such a component panics.
+        .wasm_multi_memory(true)
         .memory_init_cow(true);
     if pooled {
         let instances =

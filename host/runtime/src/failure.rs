@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bindery_core::GuestError;
 
-use crate::limits::MemoryLimitExceeded;
+use crate::{SourcePlace, limits::MemoryLimitExceeded};
 
 /// How a guest broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl TrapKind {
 
 /// A guest that broke: its instance is gone, the host is unharmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the plugin broke in `{phase}` ({}): {message}", kind.as_str())]
+#[error("the plugin broke in `{phase}` ({}){}: {message}", kind.as_str(), self.at())]
 pub struct GuestBreak {
     pub kind: TrapKind,
     /// The function that was called.
@@ -48,6 +48,22 @@ pub struct GuestBreak {
     pub message: String,
     /// What the guest wrote to its standard error, the panic message among it; untrusted.
     pub stderr: String,
+}
+
+impl GuestBreak {
+    /// Where in its author's sources it broke, when the guest said so.
+    #[must_use]
+    pub fn place(&self) -> Option<SourcePlace> {
+        SourcePlace::find(&self.stderr)
+    }
+
+    /// ` at FILE:LINE`, where that is known.
+    #[must_use]
+    pub fn at(&self) -> String {
+        self.place()
+            .map(|place| format!(" at {place}"))
+            .unwrap_or_default()
+    }
 }
 
 /// Why a guest call has no answer.

@@ -92,6 +92,14 @@ impl Plugin {
         head: Vec<u8>,
         file_name: String,
     ) -> Result<Option<(String, String, f32)>, GuestFailure> {
+        self.counted(self.sniff_uncounted(head, file_name).await)
+    }
+
+    async fn sniff_uncounted(
+        &self,
+        head: Vec<u8>,
+        file_name: String,
+    ) -> Result<Option<(String, String, f32)>, GuestFailure> {
         const PHASE: &str = "sniff";
         let facet = self
             .format
@@ -127,6 +135,15 @@ impl Plugin {
     /// # Errors
     /// When the guest or the host breaks. The inner error holds the file's faults.
     pub async fn inspect(
+        &self,
+        grants: FileGrants,
+        path: String,
+        file_name: String,
+    ) -> Result<Result<Inspected, Vec<FileFault>>, GuestFailure> {
+        self.counted(self.inspect_uncounted(grants, path, file_name).await)
+    }
+
+    async fn inspect_uncounted(
         &self,
         grants: FileGrants,
         path: String,
@@ -168,6 +185,20 @@ impl Plugin {
     /// # Errors
     /// When the guest or the host breaks. The inner error holds the file's faults.
     pub async fn records(
+        &self,
+        grants: FileGrants,
+        path: String,
+        file_name: String,
+        skip: u64,
+        max: u32,
+    ) -> Result<Result<RecordBatch, Vec<FileFault>>, GuestFailure> {
+        self.counted(
+            self.records_uncounted(grants, path, file_name, skip, max)
+                .await,
+        )
+    }
+
+    async fn records_uncounted(
         &self,
         grants: FileGrants,
         path: String,

@@ -17,30 +17,40 @@ mod cache;
 mod call;
 mod catalog;
 mod compute;
+mod directories;
 mod disk;
+mod drive;
 mod engine;
 mod failure;
 mod format;
+mod health;
 mod limits;
 mod lines;
 mod pipe;
+mod place;
 mod plan;
 mod plugin;
 mod schema;
+mod session;
 mod state;
 mod validate;
 
 pub use self::{
     call::FileGrants,
-    catalog::{Catalog, CatalogError, FormatEntry, Sniffed, TaskEntry},
+    catalog::{Catalog, CatalogError, FormatEntry, Provenance, Resident, Sniffed, TaskEntry},
     compute::ProgressSink,
-    engine::{Runtime, RuntimeConfig, RuntimeError},
+    directories::{RunDirectories, refuse_links},
+    drive::{PlanCall, PlanDriver, PlanEnd, PlanInvalid},
+    engine::{Runtime, RuntimeConfig, RuntimeError, compile_component},
     failure::{GuestBreak, GuestFailure, TrapKind},
     format::{FileFault, Inspected, Record, RecordBatch},
+    health::{BreakWatch, HealthReading},
     limits::{CallLimits, LimitClasses},
     lines::GuestLine,
+    place::SourcePlace,
     plan::{Monitor, MonitorFeed, MonitorSignal},
-    plugin::{LoadError, Plugin, PluginFacets},
+    plugin::{COMPONENT_BYTES_MAX, LoadError, Plugin, PluginFacets},
     schema::ParameterSchema,
+    session::{ComputeSession, Finished},
     validate::Validated,
 };

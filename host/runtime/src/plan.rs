@@ -1,6 +1,9 @@
 //! Engine tasks: the plan, its monitors, and the results.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bindery_bindings::{
     convert, engine::exports::bindery::task::engine_task as wit_engine,
@@ -29,6 +32,15 @@ impl Plugin {
     /// # Errors
     /// The three kinds of [`GuestFailure`].
     pub async fn next(
+        &self,
+        request: &Request,
+        done_before: &[StepOutcome],
+        grants: FileGrants,
+    ) -> Result<(Decision, CostReceipt, Vec<GuestLine>), GuestFailure> {
+        self.counted(self.next_uncounted(request, done_before, grants).await)
+    }
+
+    async fn next_uncounted(
         &self,
         request: &Request,
         done_before: &[StepOutcome],
@@ -101,6 +113,15 @@ impl Plugin {
         outcomes: &[StepOutcome],
         grants: FileGrants,
     ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
+        self.counted(self.parse_uncounted(request, outcomes, grants).await)
+    }
+
+    async fn parse_uncounted(
+        &self,
+        request: &Request,
+        outcomes: &[StepOutcome],
+        grants: FileGrants,
+    ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
         const PHASE: &str = "parse";
         let facet = self
             .engine
@@ -134,18 +155,27 @@ impl Plugin {
         let asked = wit::Request::from(request);
         let seed = request.seed;
         let step = step.to_owned();
+        let broke = Arc::new(OnceLock::new());
+        let monitor = Monitor {
+            pieces,
+            signals,
+            broke: Arc::clone(&broke),
+        };
         let Ok(permit) = Arc::clone(&self.runtime.shared.sessions).try_acquire_owned() else {
             tracing::warn!(step, "too many monitors; the step goes on without progress");
-            return Monitor { pieces, signals };
+            return monitor;
         };
         let handle = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             if let Err(failure) = plugin.watch(&handle, &asked, seed, &step, inbox, &outbox) {
                 tracing::warn!(%failure, step, "a monitor broke; the step goes on without progress");
+                // Set once, by this thread alone; before the sender of signals is dropped.
+                let _first = broke.set(failure);
             }
+            drop(outbox);
         });
-        Monitor { pieces, signals }
+        monitor
     }
 
     fn watch(
@@ -219,9 +249,16 @@ pub struct Monitor {
     /// To the monitor's thread, which ends when this is dropped.
     pieces: mpsc::Sender<(OutputStream, Vec<u8>)>,
     signals: mpsc::Receiver<MonitorSignal>,
+    broke: Arc<OnceLock<GuestFailure>>,
 }
 
 impl Monitor {
+    /// Where the failure of a monitor that broke is found, at the latest when its signals end.
+    #[must_use]
+    pub fn failure(&self) -> Arc<OnceLock<GuestFailure>> {
+        Arc::clone(&self.broke)
+    }
+
     /// Where to put pieces of output, and where signals come from. Feeding never waits.
     #[must_use]
     pub fn split(self) -> (MonitorFeed, mpsc::Receiver<MonitorSignal>) {

@@ -15,11 +15,11 @@ use wasmtime::component::Component;
 
 use crate::{
     CallLimits, FileGrants, GuestFailure, LimitClasses, ParameterSchema, Runtime, call::CallSpec,
-    state::GuestState,
+    health::Health, state::GuestState,
 };
 
 /// A component larger than this is refused before it is looked at.
-const COMPONENT_BYTES_MAX: usize = 64 << 20;
+pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
 
 /// Interfaces any component may import: what Rust's standard library pulls in, and the contract.
 /// Matched by prefix. Sockets and HTTP are not among them: they need a grant.
@@ -69,6 +69,8 @@ pub enum LoadError {
     OutputSchema { task: String, fault: String },
     #[error("failed to ask the component what it is")]
     Describe(#[source] GuestFailure),
+    #[error("compiled code does not fit this host: {0}")]
+    Compiled(String),
     #[error("host fault while loading: {0}")]
     Host(String),
 }
@@ -95,6 +97,8 @@ pub struct Plugin {
     schemas: Vec<ParameterSchema>,
     output_schemas: Vec<ParameterSchema>,
     formats: Option<FormatDescription>,
+    imports: Vec<String>,
+    pub(crate) health: Health,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -140,6 +144,12 @@ impl Plugin {
     #[must_use]
     pub fn tasks(&self) -> &[Arc<TaskDefinition>] {
         &self.tasks
+    }
+
+    /// Interfaces that the component imports, sorted: all that it can reach.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.imports
     }
 
     #[must_use]
@@ -204,19 +214,88 @@ impl Runtime {
             });
         }
         let size_bytes = bytes.len() as u64;
+        let (digest, component) = self
+            .blocking(move |shared| {
+                let digest = Digest::of(&bytes);
+                shared
+                    .cache
+                    .component(&shared.engine, &digest, &bytes)
+                    .map(|found| (digest, found))
+                    .map_err(|error| LoadError::NotAComponent(format!("{error:#}")))
+            })
+            .await?;
+        self.introduce(digest, size_bytes, component).await
+    }
+
+    /// Loads a component that this host has compiled before; none when its compiled code is not
+    /// in the cache, is damaged, or was written by somebody else.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn load_cached(
+        &self,
+        digest: Digest,
+        size_bytes: u64,
+    ) -> Result<Option<Arc<Plugin>>, LoadError> {
+        let found = self
+            .blocking(move |shared| Ok(shared.cache.load(&shared.engine, &digest)))
+            .await?;
+        match found {
+            Some(component) => self
+                .introduce(digest, size_bytes, component)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Loads a component from code that [`compile_component`](crate::compile_component) gave, in
+    /// a process of ours that was told nothing but the component, and keeps it in the cache.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and when the code is not for this engine.
+    pub async fn load_compiled(
+        &self,
+        digest: Digest,
+        size_bytes: u64,
+        compiled: Vec<u8>,
+    ) -> Result<Arc<Plugin>, LoadError> {
+        let component = self
+            .blocking(move |shared| {
+                shared
+                    .cache
+                    .adopt(&shared.engine, &digest, &compiled)
+                    .map_err(|error| LoadError::Compiled(format!("{error:#}")))
+            })
+            .await?;
+        self.introduce(digest, size_bytes, component).await
+    }
+
+    /// Whether compiled components outlive this process.
+    #[must_use]
+    pub fn has_cache(&self) -> bool {
+        self.shared.cache.is_kept()
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&crate::engine::Shared) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<T, LoadError> {
         let shared = Arc::clone(&self.shared);
-        let (digest, component) = tokio::task::spawn_blocking(move || {
-            let digest = Digest::of(&bytes);
-            shared
-                .cache
-                .component(&shared.engine, &digest, &bytes)
-                .map(|found| (digest, found))
-        })
-        .await
-        .map_err(|error| LoadError::Host(error.to_string()))?
-        .map_err(|error| LoadError::NotAComponent(format!("{error:#}")))?;
+        tokio::task::spawn_blocking(move || work(&shared))
+            .await
+            .map_err(|error| LoadError::Host(error.to_string()))?
+    }
+
+    /// Links a component and asks it what it is.
+    async fn introduce(
+        &self,
+        digest: Digest,
+        size_bytes: u64,
+        component: Component,
+    ) -> Result<Arc<Plugin>, LoadError> {
         let contract = self.contract(&component)?;
-        self.check_imports(&component)?;
+        let imports = self.imports_of(&component)?;
         let pre = self
             .shared
             .linker
@@ -254,6 +333,8 @@ impl Runtime {
             schemas: Vec::new(),
             output_schemas: Vec::new(),
             formats: None,
+            imports,
+            health: Health::default(),
         };
         if plugin.definition.is_none() && plugin.format.is_none() {
             return Err(LoadError::NothingExported);
@@ -302,17 +383,23 @@ impl Runtime {
         found.ok_or(LoadError::NothingExported)
     }
 
-    fn check_imports(&self, component: &Component) -> Result<(), LoadError> {
-        let refused = component
+    /// What the component imports, when all of it is granted.
+    fn imports_of(&self, component: &Component) -> Result<Vec<String>, LoadError> {
+        let mut imports: Vec<String> = component
             .component_type()
             .imports(&self.shared.engine)
             .map(|(name, _)| name.to_owned())
-            .find(|name| {
-                !IMPORTS_ALLOWED
-                    .iter()
-                    .any(|allowed| name.starts_with(allowed))
-            });
-        refused.map_or(Ok(()), |name| Err(LoadError::ImportNotGranted(name)))
+            .collect();
+        let refused = imports.iter().find(|name| {
+            !IMPORTS_ALLOWED
+                .iter()
+                .any(|allowed| name.starts_with(allowed))
+        });
+        if let Some(name) = refused {
+            return Err(LoadError::ImportNotGranted(name.clone()));
+        }
+        imports.sort_unstable();
+        Ok(imports)
     }
 }
 

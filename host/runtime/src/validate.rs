@@ -71,6 +71,15 @@ impl Plugin {
     fn validate_in(
         &self,
         turn: &mut Turn,
+        request: Request,
+        input: Option<PathBuf>,
+    ) -> Result<Validated, GuestFailure> {
+        self.counted(self.validate_uncounted(turn, request, input))
+    }
+
+    fn validate_uncounted(
+        &self,
+        turn: &mut Turn,
         mut request: Request,
         input: Option<PathBuf>,
     ) -> Result<Validated, GuestFailure> {

@@ -4,7 +4,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::task_cli::OwnArguments;
+use crate::{
+    author::arguments::{
+        BuildArguments, CheckArguments, NewArguments, PluginRunArguments, TestArguments,
+    },
+    task_cli::OwnArguments,
+};
 
 /// Runs tasks that WebAssembly plugins define, with native engines in a sandbox.
 #[derive(Debug, Parser)]
@@ -33,6 +38,116 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: EngineCommand,
     },
+    /// Write, build, test and publish plugins
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Compile one component; for this program itself, in a process of its own
+    #[command(hide = true)]
+    CompileComponent(CompileArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    #[command(flatten)]
+    Author(AuthorCommand),
+    // Of a server's admin.
+    /// Publish a package: a directory, a `.bindery` file, or a single component
+    Publish(PluginPublishArguments),
+    /// What is published, `*` before what the name means
+    List(PluginListArguments),
+    /// Back to the version before
+    Rollback(PluginNameArguments),
+    /// Take a plugin (`NAME`) or a version of it (`NAME@VERSION`) out of service
+    Disable(PluginNameArguments),
+    /// Put a plugin or a version of it into service again
+    Enable(PluginNameArguments),
+    /// Say yes to what a version newly asks for
+    Approve(PluginNameArguments),
+    /// What was done to a plugin
+    History(PluginNameArguments),
+    // Of a publisher; see `plugin_registry`.
+    /// Fetch a package from an OCI registry or a folder
+    Pull(PluginPullArguments),
+    /// Make or look at a key that packages are signed with
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Sign a package: a directory or a `.bindery` file
+    Sign(PluginSignArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key; the file holds the secret, the public key is printed
+    New {
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+    },
+    /// Print the public key of a file, for trust stores
+    Show {
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginSignArguments {
+    /// Directory of a package, or `.bindery` file
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) path: PathBuf,
+    /// Key, as `bindery plugin key new` made it
+    #[arg(long, value_name = "FILE", env = "BINDERY_SIGNING_KEY")]
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginPullArguments {
+    /// `oci://HOST/REPOSITORY[:TAG][@DIGEST]`, or `dir:FOLDER/NAME[@VERSION]`
+    #[arg(value_name = "SOURCE")]
+    pub(crate) from: String,
+    /// Where to [default: `NAME-VERSION.bindery` here]
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) out: Option<PathBuf>,
+    /// Into a directory of files instead of one archive
+    #[arg(long, requires = "out")]
+    pub(crate) unpack: bool,
+    /// Refuse what nobody in this trust store has signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// How to speak with an OCI registry. The server that commands talk to takes its token, others a
+/// user's name and `BINDERY_REGISTRY_PASSWORD`.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArguments {
+    /// User of an OCI registry; the password is read from `BINDERY_REGISTRY_PASSWORD`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Speak HTTP without TLS with a registry on another machine
+    #[arg(long)]
+    pub(crate) insecure_http: bool,
+}
+
+/// For authors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorCommand {
+    /// Start a plugin: a project that builds and passes its own test at once
+    New(NewArguments),
+    /// Build a plugin and pack it into `dist`
+    Build(BuildArguments),
+    /// Run a plugin's cases on the real runtime
+    Test(TestArguments),
+    /// What an admin will be told of a plugin, and what is wrong with it
+    Check(CheckArguments),
+    /// Build a plugin and run its task once
+    Run(PluginRunArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,7 +186,13 @@ pub(crate) struct LocalArguments {
     /// Run engines without a sandbox where none works: for your own files on your own machine
     #[arg(long)]
     pub(crate) insecure_no_sandbox: bool,
-    /// Load single `.wasm` files from the plugin directories as well
+    /// Trust store (TOML): publishers, their keys, and the names they may sign
+    #[arg(long, value_name = "FILE", env = "BINDERY_TRUST")]
+    pub(crate) trust: Option<PathBuf>,
+    /// Signed list of what must not run any more
+    #[arg(long, value_name = "FILE", env = "BINDERY_REVOCATIONS")]
+    pub(crate) revocations: Option<PathBuf>,
+    /// Load unsigned packages and single `.wasm` files as well; every run of one is marked
     #[arg(long)]
     pub(crate) dev: bool,
 }
@@ -141,4 +262,70 @@ pub(crate) struct EngineArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) local: LocalArguments,
+}
+
+/// Which server, and as whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClientArguments {
+    /// Server to talk to [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", env = "BINDERY_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Token to talk with
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BINDERY_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginPublishArguments {
+    /// Directory of a package, `.bindery` file, or component
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) path: PathBuf,
+    /// Also take what the version newly asks for
+    #[arg(long)]
+    pub(crate) approve: bool,
+    /// Push it to an OCI registry (`oci://HOST/REPOSITORY[:TAG]`) or into a folder (`dir:PATH`)
+    /// instead of publishing it on a server
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["approve", "json"])]
+    pub(crate) to: Option<String>,
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginListArguments {
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginNameArguments {
+    /// Name of the package; where it makes sense, `NAME@VERSION`
+    pub(crate) name: String,
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompileArguments {
+    pub(crate) component: PathBuf,
+    pub(crate) output: PathBuf,
+    #[arg(long)]
+    pub(crate) memory_bytes: Option<u64>,
+    #[arg(long)]
+    pub(crate) cpu_seconds: Option<u64>,
+    #[arg(long)]
+    pub(crate) output_bytes: Option<u64>,
 }

@@ -7,11 +7,19 @@ use bindery_blobs::Blobs;
 use bindery_datastore::{Datastore, LocalDatastore, MemoryDatastore, Options};
 use bindery_dispatcher::{Dispatcher, DispatcherConfig};
 use bindery_engines::Engines;
-use bindery_executor::{ExecutorConfig, HostExecutor, Intake, Library, LogDirectory};
+use bindery_executor::{
+    ExecutorConfig, HostExecutor, Intake, Library, LogDirectory, PinnedPlugins,
+};
+use bindery_plugins::{FolderWatch, PluginStore};
 use bindery_runtime::{Catalog, Runtime, RuntimeConfig};
 use bindery_sandbox::{Sandbox, SandboxConfig};
 
-use crate::{plugins, settings::Settings};
+use crate::{
+    plugins,
+    publishing::{self, Pinned},
+    settings::Settings,
+    trust,
+};
 
 /// Tries of one execution when hosts die under it: one that kills its host must not do so for
 /// ever, and one that was merely there when it died must not suffer.
@@ -37,6 +45,7 @@ impl Storage {
 /// Tasks and engines: all that is needed to look at things.
 #[derive(Debug)]
 pub(crate) struct Parts {
+    pub(crate) runtime: Runtime,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) engines: Arc<Engines>,
 }
@@ -45,6 +54,8 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) parts: Parts,
+    /// None where state is in memory: plugins are then loaded and not published.
+    pub(crate) publishing: Option<(PluginStore, FolderWatch)>,
     pub(crate) datastore: Arc<dyn Datastore>,
     pub(crate) blobs: Blobs,
     pub(crate) library: Library,
@@ -60,15 +71,11 @@ impl Parts {
         settings: &Settings,
         cache: Option<PathBuf>,
         scratch: PathBuf,
-        keep: Option<&Blobs>,
     ) -> anyhow::Result<Self> {
-        let runtime = Runtime::new(&RuntimeConfig {
-            cache_directory: cache.map(|cache| cache.join("components")),
-            ..RuntimeConfig::default()
-        })?;
-        let catalog = Arc::new(Catalog::default());
+        let parts = Self::without_plugins(settings, cache, scratch).await?;
+        let policy = trust::policy(settings, None)?;
         let failed =
-            plugins::load(&runtime, &catalog, &settings.plugins, settings.dev, keep).await?;
+            plugins::load(&parts.runtime, &parts.catalog, &settings.plugins, &policy).await?;
         for plugin in failed {
             tracing::error!(path = %plugin.path.display(), fault = plugin.fault, "plugin not loaded");
             eprintln!(
@@ -77,13 +84,31 @@ impl Parts {
                 plugin.fault
             );
         }
-        let sandbox = sandbox(settings, scratch.clone()).await?;
-        let engines = Engines::discover(&settings.engines, sandbox, &scratch).await?;
+        Ok(parts)
+    }
+
+    async fn without_plugins(
+        settings: &Settings,
+        cache: Option<PathBuf>,
+        scratch: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let runtime = Runtime::new(&RuntimeConfig {
+            cache_directory: cache.map(|cache| cache.join("components")),
+            ..RuntimeConfig::default()
+        })?;
         Ok(Self {
-            catalog,
-            engines: Arc::new(engines),
+            runtime,
+            catalog: Arc::new(Catalog::default()),
+            engines: engines(settings, scratch).await?,
         })
     }
+}
+
+/// Sets the sandbox up and asks engines for their versions.
+pub(crate) async fn engines(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Arc<Engines>> {
+    let sandbox = sandbox(settings, scratch.clone()).await?;
+    let engines = Engines::discover(&settings.engines, sandbox, &scratch).await?;
+    Ok(Arc::new(engines))
 }
 
 async fn sandbox(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Sandbox> {
@@ -126,9 +151,20 @@ impl Host {
         let blobs = Blobs::open(&directory.join("blobs")).context("failed to open the blobs")?;
         let logs = LogDirectory::open(directory.join("logs"))?;
         let scratch = directory.join("scratch");
-        // Of what is gone after one run nothing is made later.
-        let keep = matches!(storage, Storage::Directory(_)).then_some(&blobs);
-        let parts = Parts::open(settings, cache, directory.join("probe"), keep).await?;
+        let probe = directory.join("probe");
+        let (parts, publishing) = match storage {
+            Storage::Memory(_) => (Parts::open(settings, cache, probe).await?, None),
+            Storage::Directory(_) => {
+                let parts = Parts::without_plugins(settings, cache, probe).await?;
+                let scratch = directory.join("publishing");
+                let publishing =
+                    publishing::open(settings, &parts, &datastore, &blobs, scratch).await?;
+                (parts, Some(publishing))
+            }
+        };
+        let pinned = publishing
+            .as_ref()
+            .map(|(store, _)| Arc::new(Pinned(store.clone())) as Arc<dyn PinnedPlugins>);
         let executor = HostExecutor::open(
             Arc::clone(&parts.catalog),
             Arc::clone(&parts.engines),
@@ -136,6 +172,7 @@ impl Host {
             logs.clone(),
             ExecutorConfig {
                 scratch: scratch.clone(),
+                pinned,
             },
         )
         .with_context(|| format!("failed to use {}", scratch.display()))?;
@@ -163,6 +200,7 @@ impl Host {
         .context("failed to start the dispatcher")?;
         Ok(Self {
             parts,
+            publishing,
             datastore,
             blobs,
             library,

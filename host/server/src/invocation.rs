@@ -17,6 +17,7 @@ use crate::{
     paths, plugins,
     settings::Settings,
     task_cli::TaskFlags,
+    trust::Trusted,
 };
 
 /// Subcommands, outermost first, that take a task and its flags.
@@ -268,7 +269,8 @@ async fn find(local: &LocalArguments, task: &TaskRef) -> anyhow::Result<Option<T
     })?;
     let catalog = Catalog::default();
     // Plugins that cannot be loaded are reported when the command runs.
-    plugins::load(&runtime, &catalog, &settings.plugins, settings.dev, None).await?;
+    let trusted = Trusted::read(&settings, None)?;
+    plugins::load(&runtime, &catalog, &settings.plugins, &trusted).await?;
     Ok(catalog.task(task))
 }
 

@@ -13,30 +13,49 @@
     reason = "a command line prints"
 )]
 
+mod author;
 mod cli;
+mod client;
 mod engines;
 mod exit;
 mod host;
 mod invocation;
 mod paths;
+mod plugin;
+mod plugin_registry;
 mod plugins;
+mod publishing;
 mod request;
 mod run;
 mod serve;
 mod settings;
 mod task_cli;
 mod tasks;
+mod trust;
 
 use std::process::ExitCode;
 
 use crate::{
-    cli::{Command, EngineCommand, TaskCommand},
+    cli::{Command, EngineCommand, PluginCommand, TaskCommand},
     exit::Exit,
     invocation::Invocation,
 };
 
 fn main() -> ExitCode {
     let invocation = invocation::read();
+    // Before there is a log, a runtime or a thread: it runs under tight limits.
+    if let Invocation::Plain(cli) = &invocation
+        && let Command::CompileComponent(arguments) = &cli.command
+    {
+        let order = bindery_plugins::CompileOrder {
+            component: arguments.component.clone(),
+            output: arguments.output.clone(),
+            memory_bytes: arguments.memory_bytes,
+            cpu_seconds: arguments.cpu_seconds,
+            output_bytes: arguments.output_bytes,
+        };
+        return ExitCode::from(bindery_plugins::run_compiler(&order));
+    }
     match &invocation {
         Invocation::Plain(cli) => {
             start_log(cli.verbose, matches!(cli.command, Command::Serve(_)));
@@ -76,6 +95,9 @@ fn main() -> ExitCode {
             Command::Engine {
                 command: EngineCommand::Doctor(arguments),
             } => engines::doctor(arguments).await,
+            Command::Plugin { command } => plugin_command(command).await,
+            // Done above.
+            Command::CompileComponent(_) => Ok(Exit::Failed),
         }
     });
     // What blocking threads still do is worth nothing once the answer is out.
@@ -86,6 +108,28 @@ fn main() -> ExitCode {
             eprintln!("bindery: {error:#}");
             Exit::Failed.into()
         }
+    }
+}
+
+async fn plugin_command(command: PluginCommand) -> anyhow::Result<Exit> {
+    match command {
+        PluginCommand::Author(command) => author::command(command).await,
+        PluginCommand::Publish(arguments) => plugin::publish(arguments).await,
+        PluginCommand::List(arguments) => plugin::list(arguments).await,
+        PluginCommand::Rollback(arguments) => {
+            plugin::change(arguments, plugin::Change::RollBack).await
+        }
+        PluginCommand::Disable(arguments) => {
+            plugin::change(arguments, plugin::Change::Disable).await
+        }
+        PluginCommand::Enable(arguments) => plugin::change(arguments, plugin::Change::Enable).await,
+        PluginCommand::Approve(arguments) => {
+            plugin::change(arguments, plugin::Change::Approve).await
+        }
+        PluginCommand::History(arguments) => plugin::history(arguments).await,
+        PluginCommand::Pull(arguments) => plugin_registry::pull(arguments).await,
+        PluginCommand::Key { command } => plugin_registry::key(command),
+        PluginCommand::Sign(arguments) => plugin_registry::sign(&arguments),
     }
 }
 

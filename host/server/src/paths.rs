@@ -12,6 +12,13 @@ pub(crate) fn beside_program(name: &str) -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
+/// A file beside this program, when it is there.
+pub(crate) fn file_beside_program(name: &str) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.canonicalize().ok()?;
+    let path = program.parent()?.join(name);
+    path.is_file().then_some(path)
+}
+
 /// Where one-off runs keep compiled plugins; none when there is no home.
 pub(crate) fn user_cache() -> Option<PathBuf> {
     std::env::var_os("XDG_CACHE_HOME")

@@ -1,12 +1,16 @@
-//! Loading plugins from directories.
+//! Loading plugins from directories for one command: judged as the server judges them, and
+//! nothing is recorded.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
-use bindery_blobs::Blobs;
-use bindery_registry::Package;
-use bindery_runtime::{Catalog, Runtime};
-use bytes::Bytes;
+use bindery_registry::{Package, Trust, TrustPolicy, judge};
+use bindery_runtime::{Catalog, Plugin, Provenance, Resident, Runtime};
+use jiff::Timestamp;
+use semver::Version;
 
 /// A plugin that could not be loaded.
 #[derive(Debug)]
@@ -15,20 +19,18 @@ pub(crate) struct Failed {
     pub(crate) fault: String,
 }
 
-/// Loads every package of the directories, and single components where `dev` allows them. One
-/// that cannot be loaded is reported and does not keep the others away. `keep` keeps the components
-/// under their digests, for whatever is made of them later.
+/// Loads every package of the directories, and single components where the policy is that of
+/// development. One that cannot be loaded is reported and does not keep the others away.
 pub(crate) async fn load(
     runtime: &Runtime,
     catalog: &Catalog,
     directories: &[PathBuf],
-    dev: bool,
-    keep: Option<&Blobs>,
+    policy: &TrustPolicy,
 ) -> anyhow::Result<Vec<Failed>> {
     let mut failed = Vec::new();
     for directory in directories {
         for path in entries(directory)? {
-            let loaded = load_one(runtime, catalog, &path, dev, keep).await;
+            let loaded = load_one(runtime, catalog, &path, policy).await;
             if let Err(error) = loaded {
                 failed.push(Failed {
                     path,
@@ -57,28 +59,61 @@ async fn load_one(
     runtime: &Runtime,
     catalog: &Catalog,
     path: &Path,
-    dev: bool,
-    keep: Option<&Blobs>,
+    policy: &TrustPolicy,
 ) -> anyhow::Result<()> {
-    let bytes = if Package::is_package(path) {
-        Package::read(path)?.component
-    } else if dev
-        && path
-            .extension()
-            .is_some_and(|extension| extension == "wasm")
-    {
+    let is = |wanted: &str| {
+        path.extension()
+            .is_some_and(|extension| extension == wanted)
+    };
+    let package = if Package::is_package(path) {
+        Package::read(path)?
+    } else if is("bindery") {
+        Package::from_archive(&std::fs::read(path)?.into())?
+    } else if policy.development && is("wasm") {
         tracing::warn!(path = %path.display(), "loading a component without a package (--dev)");
-        std::fs::read(path)?
+        let plugin = runtime.load(std::fs::read(path)?).await?;
+        return enter(catalog, provenance_of(&plugin), plugin);
     } else {
         return Ok(());
     };
-    let bytes = Bytes::from(bytes);
-    let plugin = runtime.load(bytes.to_vec()).await?;
-    if let Some(blobs) = keep
-        && !blobs.contains(&plugin.digest()).await?
-    {
-        blobs.put_bytes(bytes).await?;
-    }
-    catalog.add(&plugin)?;
+    let trust = judge(&package, policy, Timestamp::now())
+        .map_err(|refusal| anyhow::anyhow!("{refusal} ({}): {}", refusal.code(), refusal.cure()))?;
+    let plugin = runtime.load(package.component().to_vec()).await?;
+    let needs = &package.manifest().needs;
+    let provenance = Provenance {
+        name: package.name().to_owned(),
+        version: package.version().clone(),
+        package: package.digest(),
+        permissions: needs
+            .engines
+            .iter()
+            .map(|engine| format!("engine:{engine}"))
+            .collect(),
+        unsigned: trust == Trust::Development,
+    };
+    enter(catalog, provenance, plugin)
+}
+
+fn enter(catalog: &Catalog, provenance: Provenance, plugin: Arc<Plugin>) -> anyhow::Result<()> {
+    let resident = Resident {
+        provenance: Arc::new(provenance),
+        plugin,
+    };
+    catalog.change(|residents| residents.push(resident))?;
     Ok(())
+}
+
+/// Of a component without a package.
+fn provenance_of(plugin: &Plugin) -> Provenance {
+    let (name, version) = plugin.tasks().first().map_or_else(
+        || (plugin.digest().to_string(), Version::new(0, 0, 0)),
+        |task| (task.id.clone(), task.version.clone()),
+    );
+    Provenance {
+        name,
+        version,
+        package: plugin.digest(),
+        permissions: Vec::new(),
+        unsigned: true,
+    }
 }

@@ -155,7 +155,7 @@ fn refused(voice: &Voice, error: &IntakeError) -> Exit {
         IntakeError::EngineMissing { .. } => (Exit::EngineMissing, "engine_missing", &[]),
         IntakeError::SandboxUnavailable { .. } => (Exit::EngineMissing, "sandbox_unavailable", &[]),
         IntakeError::UnknownTask(_) => (Exit::Failed, "unknown_task", &[]),
-        IntakeError::PluginBroke(_) => (Exit::Failed, "plugin_broke", &[]),
+        IntakeError::PluginBroke(broke) => (Exit::Failed, broke.kind.as_str(), &[]),
         IntakeError::Host(_) => (Exit::Failed, "host_fault", &[]),
     };
     let fix = match error {
@@ -173,11 +173,19 @@ fn refused(voice: &Voice, error: &IntakeError) -> Exit {
     if !fix.is_empty() {
         voice.say(&format!("  to mend it: {fix}"));
     }
+    let detail = match error {
+        IntakeError::PluginBroke(broke) => broke.stderr.as_str(),
+        _ => "",
+    };
+    if !detail.is_empty() {
+        voice.say(&indent(detail));
+    }
     voice.document(&json!({
         "status": "rejected",
         "code": code,
         "message": error.to_string(),
         "fix": fix,
+        "detail": detail,
         "violations": violations.iter().map(|violation| json!({
             "pointer": violation.pointer,
             "code": violation.code,
@@ -346,7 +354,7 @@ async fn write_out(
 }
 
 /// An engine's own words: indented, bounded, and without bytes that a terminal would obey.
-fn indent(text: &str) -> String {
+pub(crate) fn indent(text: &str) -> String {
     const LINES_MAX: usize = 20;
     text.lines()
         .take(LINES_MAX)

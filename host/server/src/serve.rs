@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 use bindery_api::{ApiConfig, NoMetrics, Services, ports::BlobComponents};
 use bindery_identity::Identity;
+use bindery_registry::oci::{DirectoryStorage, OciError, Registry};
 use bindery_transpile::Validators;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -20,11 +21,14 @@ use crate::{
     cli::ServeArguments,
     exit::Exit,
     host::{Host, Storage},
+    publishing,
     settings::Settings,
 };
 
 const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+/// What the registry at `/v2/` may hold: some thousand versions of an ordinary plugin.
+const OCI_BYTES_MAX: u64 = 16 << 30;
 /// What runs gets this long after a termination signal; a second signal ends at once.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -37,7 +41,15 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| PathBuf::from("bindery-data"));
     let _lock = DataLock::take(&data)?;
     let cache = data.join("cache");
-    let host = Host::open(&settings, &Storage::Directory(data), Some(cache.clone())).await?;
+    let oci = DirectoryStorage::open(data.join("oci"))
+        .map_err(OciError::from)
+        .and_then(|storage| Registry::open(Arc::new(storage), OCI_BYTES_MAX))
+        .context("failed to open the registry")?;
+    let mut host = Host::open(&settings, &Storage::Directory(data), Some(cache.clone())).await?;
+    let (plugins, folders) = host
+        .publishing
+        .take()
+        .context("the host has no store of plugins")?;
     let identity = Identity::new(Arc::clone(&host.datastore));
     let token = identity
         .ensure_admin_token()
@@ -49,6 +61,8 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
         blobs: host.blobs.clone(),
         dispatcher: host.dispatcher.clone(),
         catalog: Arc::<bindery_runtime::Catalog>::clone(&host.parts.catalog),
+        plugins: Arc::new(plugins.clone()),
+        oci: Arc::new(oci),
         library: Arc::new(host.library.clone()),
         intake: Arc::new(host.intake.clone()),
         engines: Arc::<bindery_engines::Engines>::clone(&host.parts.engines),
@@ -69,6 +83,13 @@ pub(crate) async fn serve(arguments: ServeArguments) -> anyhow::Result<Exit> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
     };
+    tokio::spawn(folders.run(stop.clone()));
+    tokio::spawn(publishing::watch_trust(
+        settings,
+        plugins,
+        Arc::clone(&host.datastore),
+        stop.clone(),
+    ));
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("failed to listen on {listen}"))?;

@@ -21,6 +21,31 @@ pub(crate) struct SettingsFile {
     pub(crate) upload_bytes_max: Option<u64>,
     pub(crate) sandbox: SandboxSection,
     pub(crate) capacity: CapacitySection,
+    pub(crate) trust: TrustSection,
+    #[serde(rename = "plugin")]
+    pub(crate) plugins_section: PluginsSection,
+}
+
+/// Who is trusted.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TrustSection {
+    pub(crate) store: Option<PathBuf>,
+    pub(crate) revocations: Option<PathBuf>,
+    /// Refuse instead of warning when the revocation list has expired.
+    pub(crate) strict: bool,
+}
+
+/// How plugins are published.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PluginsSection {
+    /// Versions of one package that stay enabled side by side.
+    pub(crate) versions_kept: Option<usize>,
+    /// Processor time and wall time of compiling one component.
+    pub(crate) compile_seconds_max: Option<u64>,
+    /// Address space of compiling one component.
+    pub(crate) compile_memory_bytes_max: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -47,6 +72,9 @@ pub(crate) struct Settings {
     pub(crate) sandbox_minimum: SandboxLevel,
     pub(crate) insecure_no_sandbox: bool,
     pub(crate) dev: bool,
+    pub(crate) trust: Option<PathBuf>,
+    pub(crate) revocations: Option<PathBuf>,
+    pub(crate) strict_revocations: bool,
 }
 
 impl Settings {
@@ -88,6 +116,12 @@ impl Settings {
             },
             insecure_no_sandbox: arguments.insecure_no_sandbox,
             dev: arguments.dev,
+            trust: arguments.trust.clone().or(file.trust.store.clone()),
+            revocations: arguments
+                .revocations
+                .clone()
+                .or(file.trust.revocations.clone()),
+            strict_revocations: file.trust.strict,
             file,
         })
     }

@@ -21,7 +21,6 @@ pub(crate) async fn look(arguments: &LocalArguments) -> anyhow::Result<(Parts, t
         &settings,
         paths::user_cache(),
         directory.path().join("probe"),
-        None,
     )
     .await?;
     Ok((parts, directory))

@@ -7,8 +7,11 @@ use crate::{Batch, Error, ItemOutcome, ItemResult, Request, Task};
 /// What the sessions of a task can do; see `wit/compute-task.wit`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionProfile {
+    /// `save` and `restore` carry the state from one run to the next.
     pub resumable: bool,
+    /// `partial` and `merge` work: batches may be given to several sessions.
     pub mergeable: bool,
+    /// Batches may be pushed in any order.
     pub unordered: bool,
     /// Columns wanted, in this order; none for a task without a dataset.
     pub columns: Vec<String>,
@@ -16,8 +19,10 @@ pub struct SessionProfile {
 
 /// See `compute-task` in `wit/compute-task.wit`.
 pub trait ComputeTask: Task {
+    /// One run; [`Immediate`] for a task that is one function.
     type Session: Session;
 
+    /// What the sessions can do and which columns they want.
     #[must_use]
     fn profile() -> SessionProfile {
         SessionProfile::default()

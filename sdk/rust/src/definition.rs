@@ -51,57 +51,86 @@ pub struct Citation {
 pub struct Normalised {
     /// JSON text.
     pub parameters: String,
+    /// What was assumed or changed, for the user to see before the run.
     pub notices: Vec<Notice>,
 }
 
+/// How many files a slot takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cardinality {
+    /// Exactly one.
     One,
+    /// One or none.
     Optional,
+    /// One or more.
     Many,
 }
 
+/// Whether a repeated run gives the same result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Determinism {
+    /// It depends on parameters and inputs alone.
     Deterministic,
+    /// It depends on parameters, inputs and the seed.
     Seeded,
+    /// It may differ on every run: never served from the cache unless the user asks for it.
     Varying,
 }
 
+/// A place for files of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputSlot {
+    /// `[a-z][a-z0-9_]*`, at most 63 bytes.
     pub name: String,
+    /// What people see.
     pub title: String,
+    /// One sentence; may be empty.
     pub summary: String,
+    /// Media types; `*/*` accepts everything.
     pub accepts: Vec<String>,
+    /// How many files it takes.
     pub cardinality: Cardinality,
 }
 
+/// A file that the task promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSlot {
+    /// Artifact name, for example `poses.sdf`.
     pub name: String,
+    /// What people see.
     pub title: String,
+    /// Of its content.
     pub media_type: String,
 }
 
+/// A native program that the task runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineRequirement {
+    /// Name of an engine manifest of the host.
     pub engine: String,
     /// SemVer range; empty accepts all.
     pub versions: String,
 }
 
+/// What one item of usual size needs. The host admits work by these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceHints {
+    /// Cores that the work keeps busy.
     pub cpu_cores: u32,
+    /// Memory of the largest step or of the guest itself.
     pub memory_bytes: u64,
+    /// Files that it leaves.
     pub disk_bytes: u64,
+    /// Wall time after which an execution is stopped unless the user asks for more.
     pub wall_ms: u64,
 }
 
+/// A request that shows the task at work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
+    /// What people see.
     pub title: String,
+    /// As a user would send them.
     pub parameters: Value,
     /// Slot and path below the package's `examples/`.
     pub inputs: Vec<(String, String)>,
@@ -111,20 +140,35 @@ pub struct Example {
 /// methods named like the fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskDefinition {
+    /// Dotted namespaces of kebab-case words, for example `docking.vina`.
     pub id: String,
+    /// SemVer version of the task.
     pub version: String,
+    /// What people see.
     pub title: String,
+    /// Heading the task is listed under.
     pub category: String,
+    /// One sentence.
     pub summary: String,
+    /// Markdown.
     pub docs: String,
+    /// JSON Schema 2020-12 of the parameters.
     pub parameters: Value,
+    /// Places for files.
     pub inputs: Vec<InputSlot>,
+    /// JSON Schema 2020-12 of the output.
     pub output: Value,
+    /// Files that users may count on.
     pub artifacts: Vec<OutputSlot>,
+    /// Native programs that it runs.
     pub engines: Vec<EngineRequirement>,
+    /// What one item of usual size needs.
     pub resources: ResourceHints,
+    /// Whether a repeated run gives the same result.
     pub determinism: Determinism,
+    /// How many items may share one run; 1 when each needs its own.
     pub max_items_per_run: u32,
+    /// Requests that show it at work.
     pub examples: Vec<Example>,
     pub keywords: Vec<String>,
     pub citations: Vec<Citation>,
@@ -161,12 +205,14 @@ impl TaskDefinition {
         }
     }
 
+    /// Sets the heading the task is listed under.
     #[must_use]
     pub fn category(mut self, category: &str) -> Self {
         category.clone_into(&mut self.category);
         self
     }
 
+    /// Sets the one sentence that says what it does.
     #[must_use]
     pub fn summary(mut self, summary: &str) -> Self {
         summary.clone_into(&mut self.summary);
@@ -178,6 +224,12 @@ impl TaskDefinition {
     pub fn docs(mut self, docs: &str) -> Self {
         docs.clone_into(&mut self.docs);
         self
+    }
+
+    /// The parameters as a type; see [`parameters!`](crate::parameters!).
+    #[must_use]
+    pub fn typed_parameters<T: crate::Parameters>(self) -> Self {
+        self.parameters(T::schema())
     }
 
     /// JSON Schema 2020-12 of the parameters.
@@ -238,12 +290,14 @@ impl TaskDefinition {
         self
     }
 
+    /// Sets what one item of usual size needs.
     #[must_use]
     pub fn resources(mut self, resources: ResourceHints) -> Self {
         self.resources = resources;
         self
     }
 
+    /// Sets whether a repeated run gives the same result.
     #[must_use]
     pub fn determinism(mut self, determinism: Determinism) -> Self {
         self.determinism = determinism;
@@ -269,6 +323,7 @@ impl TaskDefinition {
         self
     }
 
+    /// Adds an example; `inputs` are slots and paths below the package's `examples/`.
     #[must_use]
     pub fn example(mut self, title: &str, parameters: Value, inputs: &[(&str, &str)]) -> Self {
         self.examples.push(Example {

@@ -27,6 +27,7 @@ pub trait EngineTask: Task {
 
 /// Turns an engine's output into progress while it runs.
 pub trait StepMonitor: 'static {
+    /// Of one step, when it starts.
     fn new(request: &Request, step: &str) -> Self;
 
     /// Raw pieces that may cut lines and characters.
@@ -70,12 +71,14 @@ impl Step {
         }
     }
 
+    /// Adds an argument that is passed as it is.
     #[must_use]
     pub fn literal(mut self, text: impl Into<String>) -> Self {
         self.arguments.push(Argument::Literal(text.into()));
         self
     }
 
+    /// Adds arguments that are passed as they are.
     #[must_use]
     pub fn literals<I: IntoIterator<Item = S>, S: Into<String>>(mut self, texts: I) -> Self {
         self.arguments
@@ -115,12 +118,14 @@ impl Step {
         self
     }
 
+    /// Sets limits; zeros mean the engine's defaults.
     #[must_use]
     pub fn limits(mut self, limits: StepLimits) -> Self {
         self.limits = limits;
         self
     }
 
+    /// Sets the share of the whole work, 0..=1, that this step is.
     #[must_use]
     pub fn weight(mut self, weight: f32) -> Self {
         self.weight = weight;
@@ -135,6 +140,7 @@ impl StepOutcome {
         crate::read_text_lossy(&self.stdout)
     }
 
+    /// What the engine printed on standard error, as [`stdout_text`](Self::stdout_text).
     #[must_use]
     pub fn stderr_text(&self) -> String {
         crate::read_text_lossy(&self.stderr)

@@ -17,6 +17,7 @@ pub struct Root {
 }
 
 impl Root {
+    /// Puts the root into this directory.
     #[must_use]
     pub fn at(directory: &Path) -> Self {
         let before = ROOT.with(|root| root.replace(directory.to_owned()));

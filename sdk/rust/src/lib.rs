@@ -35,8 +35,18 @@
 //! bindery_sdk::register_compute_tasks!(Shout);
 //! ```
 //!
+//! - Parameters with their schema in one place: [`parameters!`].
+//! - Tasks of native engines: [`EngineTask`], [`Step`].
+//! - Unit tests without a server: [`testing`].
+//! - Errors: a fault of the request is a [`Violation`], told by `validate` or as
+//!   [`Error::InvalidInput`]; what an engine did wrong is [`Error::step`]; a panic is a broken
+//!   plugin, shown with file and line.
+//! - Words for the log: [`log`]; progress: [`report_progress`].
+//!
 //! What every name means stands in the contract, `wit/*.wit`. The guest side depends on the
 //! contract alone and never on the host.
+
+#![warn(missing_docs)]
 
 #[doc(hidden)]
 pub mod bindings;
@@ -45,10 +55,14 @@ mod definition;
 mod engine;
 mod files;
 mod format;
+mod parameters;
 #[macro_use]
 mod register;
+pub mod testing;
 mod types;
 
+#[doc(hidden)]
+pub use self::parameters::object_schema;
 #[doc(hidden)]
 pub use self::register::{definition_glue, unknown_task, unknown_task_violation};
 pub use self::{
@@ -66,22 +80,25 @@ pub use self::{
         Collection, Fault, FileFormat, Format, FormatDescription, Inspection, RecordEntry,
         RecordInfo, RecordStream, Sniffed,
     },
+    parameters::{Choices, Field, Parameters, field},
     types::{
         Artifact, Batch, Better, Column, ColumnData, Error, InputFile, Item, ItemOutcome,
         ItemResult, Metric, Notice, Request, Severity, StepFault, View, Violation,
     },
 };
+#[doc(hidden)]
+pub use serde;
 pub use serde_json::{self, json};
 
 /// Everything a task usually needs.
 pub mod prelude {
     pub use crate::{
-        Argument, Artifact, Better, Cardinality, Citation, Compute, ComputeTask, Decision,
-        Determinism, EngineRequirement, EngineTask, Error, Estimate, Example, Immediate, InputFile,
-        InputSlot, Item, ItemOutcome, ItemResult, Metric, NoMonitor, Normalised, Notice,
-        OutputFile, OutputSlot, OutputStream, Request, ResourceHints, Severity, Signal, Step,
-        StepEnding, StepFault, StepLimits, StepMonitor, StepOutcome, StepUsage, Task,
-        TaskDefinition, View, Violation, json, log,
+        Argument, Artifact, Better, Cardinality, Citation, Compute, ComputeTask, Decision, Determinism,
+        EngineRequirement, EngineTask, Error, Estimate, Example, Immediate, InputFile, InputSlot, Item,
+        ItemOutcome, ItemResult, Metric, NoMonitor, Normalised, Notice, OutputFile, OutputSlot,
+        OutputStream, Parameters, Request, ResourceHints, Severity, Signal, Step, StepEnding,
+        StepFault, StepLimits, StepMonitor, StepOutcome, StepUsage, Task, TaskDefinition, View,
+        Violation, choices, field, json, log, parameters, report_progress,
     };
     pub use serde_json;
 }
@@ -99,18 +116,22 @@ pub mod log {
         }
     }
 
+    /// What helps to find a fault.
     pub fn debug(message: &str) {
         write(Level::Debug, message);
     }
 
+    /// What happens.
     pub fn info(message: &str) {
         write(Level::Info, message);
     }
 
+    /// What a user should look at.
     pub fn warn(message: &str) {
         write(Level::Warn, message);
     }
 
+    /// What failed.
     pub fn error(message: &str) {
         write(Level::Error, message);
     }

@@ -5,11 +5,12 @@
 //! well-formed files only.
 
 mod cli;
+pub mod hot;
 mod molfile;
 mod places;
 mod rmsd;
 
 pub use cli::{Cli, Finished, Running};
 pub use molfile::{Atom, Molecule, MolfileError, read_sdf};
-pub use places::{program, project};
+pub use places::{language_tools, program, project};
 pub use rmsd::symmetric_rmsd;

@@ -1,6 +1,9 @@
 //! Where what the tests work with is found; see also `bindery_testkit::{dist, shared}`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result};
 
@@ -21,4 +24,27 @@ pub fn program(name: &str) -> Result<PathBuf> {
         .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_file())
         .with_context(|| format!("`{name}` is not on PATH: run cargo xtask setup"))
+}
+
+/// Whether the tools of a language are on this machine; says so loudly when not.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+pub fn language_tools(language: &str) -> bool {
+    let works = |program: &str, argument: &[&str]| {
+        let status = Command::new(program)
+            .args(argument)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    let there = match language {
+        "js" => works("node", &["--version"]) && works("npm", &["--version"]),
+        "python" => works("python3", &["-c", "import venv, ensurepip"]),
+        _ => true,
+    };
+    if !there {
+        eprintln!("SKIPPED: the tools for {language} are absent");
+    }
+    there
 }

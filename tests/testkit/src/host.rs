@@ -261,6 +261,24 @@ impl TestHost {
         .with_context(|| format!("still there: {:?}", self.processes()))
     }
 
+    /// Bytes of memory that the server holds.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let child = self.child.as_ref().context("the server does not run")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_ascii_whitespace().next());
+        Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
+    }
+
+    /// The token of its first admin.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn data(&self) -> PathBuf {

@@ -21,7 +21,7 @@ use crate::{
 /// The arrows between crates of the host workspace: each may use those listed and no others.
 /// A new crate, and a new arrow, is an architecture change: it is entered here and in
 /// ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("bindery-core", &[]),
     ("bindery-api-types", &["bindery-core"]),
     ("bindery-bindings", &["bindery-core"]),
@@ -47,6 +47,23 @@ const ARROWS: [(&str, &[&str]); 20] = [
         ],
     ),
     (
+        "bindery-trial",
+        &["bindery-core", "bindery-engines", "bindery-runtime"],
+    ),
+    (
+        "bindery-plugins",
+        &[
+            "bindery-blobs",
+            "bindery-core",
+            "bindery-datastore",
+            "bindery-engines",
+            "bindery-registry",
+            "bindery-runtime",
+            "bindery-sandbox",
+            "bindery-trial",
+        ],
+    ),
+    (
         "bindery-api",
         &[
             "bindery-api-types",
@@ -57,6 +74,8 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "bindery-engines",
             "bindery-executor",
             "bindery-identity",
+            "bindery-plugins",
+            "bindery-registry",
             "bindery-runtime",
             "bindery-transpile",
         ],
@@ -73,9 +92,11 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "bindery-engines",
             "bindery-executor",
             "bindery-identity",
+            "bindery-plugins",
             "bindery-registry",
             "bindery-runtime",
             "bindery-sandbox",
+            "bindery-trial",
             "bindery-transpile",
         ],
     ),
@@ -106,7 +127,7 @@ struct Home {
     crates: &'static [&'static str],
 }
 
-const HOMES: [Home; 15] = [
+const HOMES: [Home; 16] = [
     Home {
         package: "wasmtime",
         crates: &["bindery-bindings", "bindery-runtime", "bindery-benches"],
@@ -115,10 +136,11 @@ const HOMES: [Home; 15] = [
         package: "wasmtime-wasi",
         crates: &["bindery-runtime", "bindery-benches"],
     },
-    // The composition root hands the router to `axum::serve`.
+    // The composition root hands the router to `axum::serve`; benchmarks have a service to compare
+    // with.
     Home {
         package: "axum",
-        crates: &["bindery-api", "bindery-server"],
+        crates: &["bindery-api", "bindery-benches", "bindery-server"],
     },
     Home {
         package: "utoipa",
@@ -158,10 +180,20 @@ const HOMES: [Home; 15] = [
         package: "libc",
         crates: &["bindery-sandbox", "bindery-benches", "bindery-integration"],
     },
-    // axum serves WebSockets and HTTP itself; these are for clients.
+    // axum serves WebSockets and HTTP itself; these are for clients. The registry's pulls from
+    // and pushes to other registries.
     Home {
         package: "reqwest",
-        crates: &["bindery-testkit", "bindery-integration"],
+        crates: &[
+            "bindery-registry",
+            "bindery-server",
+            "bindery-testkit",
+            "bindery-integration",
+        ],
+    },
+    Home {
+        package: "ed25519-dalek",
+        crates: &["bindery-registry"],
     },
     Home {
         package: "tokio-tungstenite",
@@ -187,7 +219,7 @@ const OUT_OF_REACH: [(&str, &[&str]); 9] = [
     ("bindery-dispatcher", &["axum", "wasmtime"]),
     ("bindery-identity", &["axum", "wasmtime"]),
     ("bindery-transpile", &["axum", "sled", "wasmtime"]),
-    ("bindery-registry", &["tokio", "sled", "axum", "wasmtime"]),
+    ("bindery-registry", &["sled", "axum", "wasmtime"]),
     ("bindery-sandbox", &["sled", "axum", "wasmtime"]),
     ("xtask", &["tokio", "sled", "axum", "wasmtime"]),
 ];
@@ -196,6 +228,7 @@ const OUT_OF_REACH: [(&str, &[&str]); 9] = [
 const GUESTS: [(Workspace, &[&str]); 4] = [
     (Workspace::Plugins, &["plugins/", "sdk/"]),
     (Workspace::Sdk, &["sdk/"]),
+    (Workspace::Example, &["examples/", "sdk/"]),
     (Workspace::TestGuests, &["tests/guests/", "sdk/"]),
     // Not even the SDK, which moves on.
     (Workspace::FrozenGuest, &["tests/guests-0.1/"]),

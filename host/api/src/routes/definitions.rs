@@ -29,7 +29,8 @@ const CACHE_NEWEST: &str = "private, no-cache";
 /// An ES module without imports. `validate({ parameters })` gives what `POST …/validate` gives for
 /// the same parameters: `{ parameters, notices }` or `{ violations }`. Files are left to the
 /// server; where the task has input slots the answer says so in `left_to_server`. With
-/// `NAME@VERSION` the module may be kept for ever.
+/// `NAME@VERSION` the module may be kept for ever. A task that is too large for a browser, or whose
+/// parameter schema has keywords that only the host knows, has none: 404, `validator_unavailable`.
 #[utoipa::path(get, path = "/api/v1/tasks/{task}/validator.js", tag = "tasks",
     params(
         ("task" = String, Path),
@@ -40,9 +41,6 @@ const CACHE_NEWEST: &str = "private, no-cache";
             content_type = "text/javascript",
             headers(("etag" = String, description = "Of the module."))),
         (status = 304, description = "The client has it."),
-        (status = 501, description = "The task has none: it is too large for a browser, or its \
-            parameter schema has keywords that only the host knows.",
-            body = bindery_api_types::Problem, content_type = "application/problem+json"),
         NotFound, Failures,
     ))]
 pub(super) async fn get_validator(
@@ -87,12 +85,12 @@ impl From<ValidatorError> for Problem {
     fn from(error: ValidatorError) -> Self {
         match error {
             ValidatorError::Transpile(error) => Self::new(
-                StatusCode::NOT_IMPLEMENTED,
+                StatusCode::NOT_FOUND,
                 "validator_unavailable",
                 error.to_string(),
             ),
             ValidatorError::NoComponent => Self::new(
-                StatusCode::NOT_IMPLEMENTED,
+                StatusCode::NOT_FOUND,
                 "validator_unavailable",
                 "the component of this task is not kept on this host",
             ),

@@ -10,7 +10,9 @@ mod files;
 mod jobs;
 mod login;
 mod logs;
+mod oci;
 mod page;
+mod plugins;
 mod system;
 mod tasks;
 mod upload;
@@ -36,6 +38,7 @@ pub fn router(services: Services) -> Router {
         .merge(docs::routes())
         .merge(login::pages())
         .merge(crate::mcp::routes(&app))
+        .merge(oci::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(app.clone(), observe))
@@ -56,6 +59,12 @@ pub(crate) fn table() -> OpenApiRouter<App> {
         .routes(routes!(tasks::get_task))
         .routes(routes!(tasks::validate_task))
         .routes(routes!(tasks::execute_task))
+        .routes(routes!(plugins::list_plugins, plugins::publish_plugin))
+        .routes(routes!(plugins::get_plugin, plugins::delete_plugin))
+        .routes(routes!(plugins::roll_plugin_back))
+        .routes(routes!(plugins::disable_plugin))
+        .routes(routes!(plugins::enable_plugin))
+        .routes(routes!(plugins::approve_plugin))
         .routes(routes!(definitions::get_validator))
         .routes(routes!(definitions::get_task_openapi))
         .routes(routes!(files::list_files, files::upload_file))

@@ -80,6 +80,69 @@ pub(super) async fn take_file(
     ))
 }
 
+/// Takes the one file of a request into memory: a package. Few at a time, because of the memory.
+pub(super) async fn take_bytes(
+    app: &App,
+    request: Request,
+) -> Result<(Bytes, Permit<'_>), Problem> {
+    let permit = app
+        .packages
+        .acquire()
+        .await
+        .map_err(|error| Problem::internal(error.to_string()))?;
+    let bytes_max = app
+        .services()
+        .config
+        .upload_bytes_max
+        .min(bindery_registry::ARCHIVE_BYTES_MAX);
+    refuse_long(request.headers(), bytes_max)?;
+    let form = media_type(request.headers())
+        .is_some_and(|media_type| media_type.essence_str() == mime::MULTIPART_FORM_DATA);
+    if !form {
+        let content = timed(request.into_body().into_data_stream());
+        return Ok((collect(content, bytes_max).await?, permit));
+    }
+    let mut form = Multipart::from_request(unlimited(request), &())
+        .await
+        .map_err(broken)?;
+    for _ in 0..PARTS_MAX {
+        let Some(field) = in_time(form.next_field()).await?.map_err(broken)? else {
+            break;
+        };
+        if field.file_name().is_none() && field.name() != Some("file") {
+            pass_over(field).await?;
+            continue;
+        }
+        return Ok((collect(timed(field), bytes_max).await?, permit));
+    }
+    Err(Problem::invalid(vec![Violation::new(
+        "/file",
+        "required",
+        "the form has no file",
+    )]))
+}
+
+type Permit<'a> = tokio::sync::SemaphorePermit<'a>;
+
+async fn collect(
+    content: impl Stream<Item = Result<Bytes, UploadError>>,
+    bytes_max: u64,
+) -> Result<Bytes, Problem> {
+    let mut content = std::pin::pin!(content);
+    let mut all = Vec::new();
+    while let Some(chunk) = content.next().await {
+        let chunk = chunk.map_err(|error| broken_text(&*error))?;
+        if (all.len() + chunk.len()) as u64 > bytes_max {
+            return Err(bindery_executor::IngestError::TooLarge {
+                limit_bytes: bytes_max,
+            }
+            .into());
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all.into())
+}
+
 async fn take_raw(
     app: &App,
     org: OrgId,
@@ -139,7 +202,7 @@ async fn pass_over(field: axum::extract::multipart::Field<'_>) -> Result<(), Pro
 }
 
 /// A stream that ends with an error when nothing comes for too long.
-fn timed<S, E>(content: S) -> impl Stream<Item = Result<Bytes, UploadError>> + Send
+pub(super) fn timed<S, E>(content: S) -> impl Stream<Item = Result<Bytes, UploadError>> + Send
 where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: Into<UploadError>,

@@ -204,6 +204,7 @@ async fn a_session_is_its_owners_and_ends_when_told_to() {
         Request::builder()
             .method(method)
             .uri("/mcp")
+            .header(header::HOST, "host.test")
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .header(header::ACCEPT, "text/event-stream")
             .header("mcp-session-id", &session)
@@ -255,6 +256,7 @@ async fn a_new_task_is_told_to_whoever_listens() {
     let session = open_session(&host, &host.token).await;
     let request = Request::builder()
         .uri("/mcp")
+        .header(header::HOST, "host.test")
         .header(header::AUTHORIZATION, format!("Bearer {}", host.token))
         .header(header::ACCEPT, "text/event-stream")
         .header("mcp-session-id", &session)

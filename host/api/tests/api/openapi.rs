@@ -180,5 +180,5 @@ async fn what_a_schema_refers_to_is_found_in_the_document() {
 async fn without_its_component_a_task_has_no_validator() {
     let host = TestHost::start().await;
     let answer = host.get("/api/v1/tasks/test.count/validator.js").await;
-    assert_eq!(answer.problem(501), "validator_unavailable");
+    assert_eq!(answer.problem(404), "validator_unavailable");
 }

@@ -17,8 +17,8 @@ use axum::{
 use bindery_api::{
     ApiConfig, NoMetrics, Services,
     ports::{
-        EngineDirectory, EngineEntry, FileLibrary, RequestIntake, TaskCatalog, TaskListing,
-        UploadError,
+        EngineDirectory, EngineEntry, FileLibrary, PluginStore, RequestIntake, TaskCatalog,
+        TaskListing, UploadError,
     },
     router,
 };
@@ -42,6 +42,7 @@ use bindery_executor::{
     LogDirectory, Mode,
 };
 use bindery_identity::{Identity, NewToken, Role};
+use bindery_registry::oci::{DirectoryStorage, Registry};
 use bindery_runtime::{GuestBreak, TrapKind};
 use bindery_transpile::{ComponentSource, Validators};
 use bytes::Bytes;
@@ -56,6 +57,8 @@ use tower::Service;
 
 /// Anything a test waits for comes within this time, or never.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// What the registry may hold.
+pub(crate) const OCI_BYTES_MAX: u64 = 8 << 20;
 pub(crate) const UPLOAD_BYTES_MAX: u64 = 1 << 20;
 /// Files that start so are of the collection's format.
 pub(crate) const SAMPLE: &str = "SAMPLE";
@@ -114,6 +117,10 @@ impl Answer {
 
 impl TestHost {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Arc::new(crate::plugins::FakePlugins::default())).await
+    }
+
+    pub(crate) async fn start_with(plugins: Arc<dyn PluginStore>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let datastore: Arc<dyn Datastore> = Arc::new(MemoryDatastore::new());
         let blobs = Blobs::open(&directory.path().join("blobs")).unwrap();
@@ -148,6 +155,14 @@ impl TestHost {
             blobs: blobs.clone(),
             dispatcher,
             catalog: catalog.clone(),
+            plugins,
+            oci: Arc::new(
+                Registry::open(
+                    Arc::new(DirectoryStorage::open(directory.path().join("oci")).unwrap()),
+                    OCI_BYTES_MAX,
+                )
+                .unwrap(),
+            ),
             library: Arc::new(FakeLibrary {
                 blobs,
                 files: Mutex::default(),
@@ -412,6 +427,8 @@ impl TaskCatalog for FakeCatalog {
             .map(|task| TaskListing {
                 definition: Arc::clone(task),
                 plugin: Digest::of(task.id.as_bytes()),
+                package: format!("{}@{}", task.id, task.version),
+                permissions: vec!["engine:abacus".into()],
             })
             .collect()
     }

@@ -295,7 +295,7 @@ async fn requests_that_may_not_run_are_refused() {
     for (how, status, code) in [
         ("engine", 503, "engine_missing"),
         ("sandbox", 503, "sandbox_unavailable"),
-        ("plugin", 502, "plugin_broke"),
+        ("plugin", 502, "trap"),
         ("host", 500, "internal"),
         ("panic", 500, "internal"),
     ] {

@@ -17,9 +17,9 @@ async fn a_task_version_has_one_plugin() {
 
     let second = load("good_compute").await;
     match catalog.add(&second) {
-        Err(CatalogError::TaskTaken { task, digest, .. }) => {
+        Err(CatalogError::TaskTaken { task, package }) => {
             assert_eq!(
-                (task.as_str(), digest),
+                (task.as_str(), package),
                 ("test.guest", first.digest().to_string())
             );
         }

@@ -306,3 +306,49 @@ async fn the_same_seed_gives_the_same_chance() {
     assert_ne!(first, drawn(2).await);
     assert_ne!(drawn(0).await, drawn(u64::MAX).await);
 }
+
+/// The same component with another text of the same length in its data.
+fn patched(component: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut patched = component.to_vec();
+    let mut found = 0;
+    for at in 0..component.len().saturating_sub(from.len()) {
+        if component[at..].starts_with(from.as_bytes()) {
+            patched[at..at + to.len()].copy_from_slice(to.as_bytes());
+            found += 1;
+        }
+    }
+    assert!(found > 0, "{from} is not in the component");
+    patched
+}
+
+#[tokio::test]
+pub(crate) async fn hot_load() {
+    let component = bindery_guests_build::guest("hot_load").unwrap();
+    let runtime = crate::common::runtime();
+    let good = runtime.load(component.clone()).await.unwrap();
+    assert_eq!(good.tasks()[0].version.to_string(), "1.0.1000");
+
+    let newer = patched(&component, "1.0.1000", "1.0.1001");
+    let newer = runtime.load(newer).await.unwrap();
+    assert_ne!(newer.digest(), good.digest());
+    assert_eq!(newer.tasks()[0].version.to_string(), "1.0.1001");
+    let mut asked = request(json!({ "a": 1 }));
+    asked.task = "test.hot-load".to_owned();
+    let validated = newer.validate(asked.clone(), None).await.unwrap();
+    assert_eq!(validated.parameters["checked_by"], "1.0.1001");
+    assert_eq!(newer.health().calls, 1);
+
+    let bad = patched(&component, "manners=good", "manners=trap");
+    let bad = runtime.load(bad).await.unwrap();
+    for count in 1..=3 {
+        let failure = bad.validate(asked.clone(), None).await.unwrap_err();
+        assert!(matches!(failure, GuestFailure::Broke(_)), "{failure}");
+        assert_eq!(bad.health().breaks_in_a_row, count);
+    }
+    assert_eq!(
+        good.health().breaks,
+        0,
+        "another plugin's breaks are its own"
+    );
+}

@@ -12,6 +12,7 @@
 
 mod cache;
 mod catalog;
+mod columns;
 mod common;
 mod components;
 mod contract;
@@ -36,8 +37,8 @@ macro_rules! assert_test_exists {
 
 mod all {
     pub(super) use super::{
-        files::*, floods::*, good::*, load::*, loops::*, memory::*, monitors::*, rubbish::*,
-        traps::*,
+        columns::*, files::*, floods::*, good::*, load::*, loops::*, memory::*, monitors::*,
+        rubbish::*, traps::*,
     };
 }
 

@@ -1,4 +1,4 @@
-//! The directories of one attempt, and who may find what in them.
+//! The directories of one run, and who may find what in them.
 
 use std::{
     fs,
@@ -6,29 +6,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bindery_blobs::Blobs;
-use bindery_core::Digest;
+use bindery_core::Artifact;
 use tempfile::TempDir;
+
+use crate::FileGrants;
 
 /// Entries of a work directory; the guest's own limit is the same.
 const ENTRIES_MAX: usize = 65_536;
 
-/// `in`, `work` and `out` of one attempt; removed when dropped.
+/// `in`, `work` and `out` of one run; removed when dropped.
 #[derive(Debug)]
-pub(crate) struct Directories {
+pub struct RunDirectories {
     root: TempDir,
 }
 
-/// A file for `/in`.
-#[derive(Debug, Clone)]
-pub(crate) struct Staged<'a> {
-    /// Below `/in`.
-    pub(crate) path: &'a str,
-    pub(crate) digest: Digest,
-}
-
-impl Directories {
-    pub(crate) fn create(scratch: &Path) -> std::io::Result<Self> {
+impl RunDirectories {
+    /// Makes them in a directory of their own below `scratch`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn create(scratch: &Path) -> std::io::Result<Self> {
         fs::create_dir_all(scratch)?;
         let root = tempfile::Builder::new()
             .prefix("run-")
@@ -40,43 +37,51 @@ impl Directories {
         Ok(Self { root })
     }
 
-    pub(crate) fn input(&self) -> PathBuf {
+    #[must_use]
+    pub fn input(&self) -> PathBuf {
         self.root.path().join("in")
     }
 
-    pub(crate) fn work(&self) -> PathBuf {
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
         self.root.path().join("work")
     }
 
-    pub(crate) fn out(&self) -> PathBuf {
+    #[must_use]
+    pub fn out(&self) -> PathBuf {
         self.root.path().join("out")
     }
 
-    /// Makes the content of blobs appear below `/in`: as links where the file system can, so that
-    /// a large receptor or library is not copied for every run.
-    pub(crate) fn stage(&self, blobs: &Blobs, files: &[Staged<'_>]) -> std::io::Result<()> {
-        for file in files {
-            let target = self.input().join(file.path);
-            if let Some(parent) = target.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            let source = blobs.local_path(&file.digest).ok_or_else(|| {
-                std::io::Error::new(
-                    std::io::ErrorKind::NotFound,
-                    format!("the content of {} ({}) is gone", file.path, file.digest),
-                )
-            })?;
-            if fs::hard_link(&source, &target).is_err() {
-                fs::copy(&source, &target)?;
-            }
+    /// All three, as a guest sees them.
+    #[must_use]
+    pub fn grants(&self) -> FileGrants {
+        FileGrants {
+            input: Some(self.input()),
+            work: Some(self.work()),
+            out: Some(self.out()),
         }
-        Ok(())
+    }
+
+    /// The file of an artifact, when it is a plain one. Links on the way are the business of
+    /// [`refuse_links`].
+    #[must_use]
+    pub fn artifact(&self, artifact: &Artifact) -> Option<PathBuf> {
+        let path = match artifact.path.strip_prefix("/out/") {
+            Some(below) => self.out().join(below),
+            None => self.work().join(artifact.path.strip_prefix("/work/")?),
+        };
+        path.symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_file())
+            .then_some(path)
     }
 }
 
 /// Refuses a tree with anything but plain files and directories in it. A guest may write what it
 /// likes into its work directory; a link there must never make the host read or write elsewhere.
-pub(crate) fn refuse_links(root: &Path) -> Result<(), String> {
+///
+/// # Errors
+/// What is there instead.
+pub fn refuse_links(root: &Path) -> Result<(), String> {
     let mut waiting = vec![root.to_owned()];
     let mut seen = 0;
     while let Some(directory) = waiting.pop() {
@@ -108,7 +113,7 @@ mod tests {
     #[test]
     fn links_are_refused_wherever_they_are() {
         let scratch = tempfile::tempdir().unwrap();
-        let directories = Directories::create(scratch.path()).unwrap();
+        let directories = RunDirectories::create(scratch.path()).unwrap();
         fs::create_dir_all(directories.work().join("a/b")).unwrap();
         fs::write(directories.work().join("a/b/plain"), b"x").unwrap();
         refuse_links(&directories.work()).unwrap();
@@ -123,7 +128,7 @@ mod tests {
     #[test]
     fn everything_is_gone_after_a_run() {
         let scratch = tempfile::tempdir().unwrap();
-        let directories = Directories::create(scratch.path()).unwrap();
+        let directories = RunDirectories::create(scratch.path()).unwrap();
         fs::write(directories.out().join("file"), b"x").unwrap();
         drop(directories);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
