@@ -87,7 +87,7 @@ impl BareSync {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
         add_types(&mut linker)?;
         let (_, interface) = component
-            .get_export(None, "bindery:task/definition@0.1.0")
+            .get_export(None, "bindery:task/definition@0.2.0")
             .context("no definition")?;
         let (item, validate) = component
             .get_export(Some(&interface), "validate")
@@ -231,7 +231,7 @@ impl BareSession {
 
 /// The one import of the contract that every guest has; it holds types only.
 fn add_types(linker: &mut Linker<BareState>) -> Result<()> {
-    linker.instance("bindery:task/types@0.1.0")?;
+    linker.instance("bindery:task/types@0.2.0")?;
     Ok(())
 }
 

@@ -32,11 +32,18 @@ pub const MANIFEST_FILE: &str = "bindery.toml";
 
 /// The contracts that this host runs, newest first: the newest patch of each minor version. A
 /// plugin built for a lower patch of one of them runs too.
-pub const SUPPORTED_CONTRACTS: &[Contract] = &[Contract {
-    major: 0,
-    minor: 1,
-    patch: 0,
-}];
+pub const SUPPORTED_CONTRACTS: &[Contract] = &[
+    Contract {
+        major: 0,
+        minor: 2,
+        patch: 0,
+    },
+    Contract {
+        major: 0,
+        minor: 1,
+        patch: 0,
+    },
+];
 
 const KEYWORDS_MAX: usize = 16;
 const NEEDS_MAX: usize = 64;
@@ -477,18 +484,18 @@ path = "data/dictionary"
 
     #[test]
     fn other_contracts_have_a_code_of_their_own() {
-        for later in ["0.2", "0.1.1", "1.0", "0.0"] {
+        for later in ["0.3", "0.2.1", "0.1.1", "1.0", "0.0"] {
             let text = GOOD.replace("task@0.1", &format!("task@{later}"));
             let error = Manifest::parse(&text).unwrap_err();
             assert_eq!(error.code(), "contract_unsupported", "{later}");
             let message = error.to_string();
             assert!(message.contains("line 5"), "{message}");
             assert!(
-                message.contains("this host runs bindery:task@0.1"),
+                message.contains("this host runs bindery:task@0.2"),
                 "{message}"
             );
         }
-        for same in ["0.1", "0.1.0"] {
+        for same in ["0.1", "0.1.0", "0.2", "0.2.0"] {
             assert!(Manifest::parse(&GOOD.replace("task@0.1", &format!("task@{same}"))).is_ok());
         }
         for wrong in ["0", "0.1.0.0", "0.1.", "+0.1", "0.01", "0.1-rc", "0.1.x"] {

@@ -14,8 +14,8 @@
 //
 // An error that is none of this module's is a broken plugin: its stack is shown with file and line.
 
-import logInterface from "bindery:task/log@0.1.0";
-import progressInterface from "bindery:task/progress@0.1.0";
+import logInterface from "bindery:task/log@0.2.0";
+import progressInterface from "bindery:task/progress@0.2.0";
 import preopens from "wasi:filesystem/preopens@0.2.12";
 import stderr from "wasi:cli/stderr@0.2.12";
 
@@ -182,7 +182,7 @@ export function task({ definition, validate, compute }) {
         const { parameters, notices } = Array.isArray(answer)
           ? { parameters: answer[0], notices: answer[1] }
           : { parameters: answer, notices: [] };
-        return { parameters: JSON.stringify(parameters), notices };
+        return { parameters: JSON.stringify(parameters), notices, estimate: null };
       },
     },
     computeTask: {
@@ -231,6 +231,8 @@ function lowerDefinition(given) {
       parameters: JSON.stringify(example.parameters ?? {}),
       inputs: Object.entries(example.inputs ?? {}),
     })),
+    keywords: given.keywords ?? [],
+    citations: (given.citations ?? []).map((citation) => ({ doi: "", url: "", ...citation })),
   };
 }
 

@@ -306,6 +306,13 @@ def lower_definition(definition):
             )
             for example in definition.get("examples", [])
         ],
+        list(definition.get("keywords", [])),
+        [
+            _definition.Citation(
+                citation["text"], citation.get("doi", ""), citation.get("url", "")
+            )
+            for citation in definition.get("citations", [])
+        ],
     )
 
 
@@ -318,7 +325,7 @@ def lower_validate(task, request):
         _tell_traceback(error)
         raise
     parameters, notices = answer if isinstance(answer, tuple) else (answer, ())
-    return _definition.Normalised(json.dumps(parameters), _notices(notices))
+    return _definition.Normalised(json.dumps(parameters), _notices(notices), None)
 
 
 class SessionOf:

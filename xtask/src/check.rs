@@ -85,6 +85,7 @@ fn guest_steps(session: &mut Session<'_>) {
         (Workspace::Plugins, "--lib"),
         (Workspace::Example, "--lib"),
         (Workspace::TestGuests, "--examples"),
+        (Workspace::FrozenGuest, "--lib"),
     ] {
         let mut command = project.cargo(workspace, "clippy");
         command.args(["--locked", "--release", "--target", WASM_TARGET, selection]);

@@ -35,6 +35,7 @@ pub(crate) fn build(project: &Project) -> Result<()> {
     // Libraries only: a plugin's examples are data or programs for people.
     release(Workspace::Plugins, "--lib")?;
     release(Workspace::TestGuests, "--examples")?;
+    release(Workspace::FrozenGuest, "--lib")?;
     let plugins = plugin_crates(project)?;
     let mut components = BTreeMap::new();
     for plugin in &plugins {
@@ -63,6 +64,8 @@ pub(crate) fn build(project: &Project) -> Result<()> {
             collect(&mut components, built.join(stem).with_extension("wasm"))?;
         }
     }
+    let frozen = project.target(Workspace::FrozenGuest).join(WASM_TARGET);
+    collect(&mut components, frozen.join("release/frozen_0_1.wasm"))?;
     for (name, from) in &components {
         install(from, &project.components().join(name))?;
     }

@@ -31,6 +31,8 @@ pub(crate) enum Workspace {
     /// The example plugin in Rust, which stands alone as an author's does.
     Example,
     TestGuests,
+    /// A guest of the first published contract, built as it was then.
+    FrozenGuest,
 }
 
 impl Workspace {
@@ -40,6 +42,7 @@ impl Workspace {
         Self::Sdk,
         Self::Example,
         Self::TestGuests,
+        Self::FrozenGuest,
     ];
 
     /// Below the root.
@@ -50,6 +53,7 @@ impl Workspace {
             Self::Sdk => "sdk/rust",
             Self::Example => "examples/csv-statistics",
             Self::TestGuests => "tests/guests",
+            Self::FrozenGuest => "tests/guests-0.1",
         }
     }
 
@@ -101,6 +105,7 @@ impl Project {
             Workspace::Sdk => self.root.join("target/guests/sdk-rust"),
             Workspace::Example => self.root.join("target/guests/example"),
             Workspace::TestGuests => self.root.join("target/guests/tests-guests"),
+            Workspace::FrozenGuest => self.root.join("target/guests/tests-guests-0.1"),
         }
     }
 

@@ -32,7 +32,8 @@ pub use self::{
     socket::{ClientFrame, ServerFrame, Ticket},
     system::{EngineInfo, EngineList, Health, Login, Readiness, ReadinessCheck, SessionInfo},
     task::{
-        Cache, EngineRequirement, ExecuteRequest, Executed, InputRef, InputSlot, OutputArtifact,
-        Outputs, Resources, Task, TaskExample, TaskList, TaskSummary, ValidateRequest, Validated,
+        Cache, Citation, EngineRequirement, Estimate, ExecuteRequest, Executed, InputRef,
+        InputSlot, OutputArtifact, Outputs, Resources, Task, TaskExample, TaskList, TaskSummary,
+        ValidateRequest, Validated,
     },
 };

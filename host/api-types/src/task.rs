@@ -55,6 +55,12 @@ pub struct Task {
     /// `deterministic`, `seeded` or `varying`.
     pub determinism: String,
     pub examples: Vec<TaskExample>,
+    /// Words that it is found by.
+    #[serde(default)]
+    pub keywords: Vec<String>,
+    /// Publications that whoever uses a result has to name.
+    #[serde(default)]
+    pub citations: Vec<Citation>,
     /// Digest of the plugin that defines it.
     pub plugin: String,
     /// The package that it came in, as `NAME@VERSION`.
@@ -65,6 +71,24 @@ pub struct Task {
     /// An OpenAPI 3.1 document of this task alone.
     #[schema(value_type = Object)]
     pub openapi: Value,
+}
+
+/// A publication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Citation {
+    pub text: String,
+    /// Empty when there is none.
+    pub doi: String,
+    /// Empty when there is none.
+    pub url: String,
+}
+
+/// What a request will need, as far as its task can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Estimate {
+    pub wall_ms: u64,
+    pub cpu_ms: u64,
+    pub memory_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -154,6 +178,9 @@ pub struct Validated {
     pub parameters: Value,
     /// What was assumed or changed.
     pub notices: Vec<Notice>,
+    /// What it will need, when the task can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }
 
 /// A request to run a task.

@@ -10,11 +10,11 @@ use bindery_core::{
     TaskDefinition,
     columns::{Batch, Column, ColumnData, SessionProfile},
     definition::{
-        Cardinality, Collection, Determinism, EngineRequirement, Example, FileFormat,
+        Cardinality, Citation, Collection, Determinism, EngineRequirement, Example, FileFormat,
         FormatDescription, InputSlot, OutputSlot, ResourceHints,
     },
     limits,
-    request::{InputFile, Item, Notice, Request, Severity, Violation},
+    request::{Estimate, InputFile, Item, Notice, Request, Severity, Violation},
     result::{Artifact, Better, GuestError, ItemOutcome, ItemResult, Metric, View},
     step::{Argument, Decision, OutputFile, Step, StepEnding, StepLimits, StepOutcome, StepSignal},
 };
@@ -43,6 +43,10 @@ impl Rubbish {
         }
     }
 }
+
+/// More are not read by anybody.
+const KEYWORDS_MAX: usize = 64;
+const CITATIONS_MAX: usize = 64;
 
 /// A sentence for a person; what is longer than any sentence is cut.
 fn clipped(mut text: String) -> String {
@@ -188,7 +192,9 @@ impl From<wit::Error> for GuestError {
 ///
 /// # Errors
 /// When it is not a JSON object.
-pub fn normalised(normalised: wit_definition::Normalised) -> Result<(Value, Vec<Notice>), Rubbish> {
+pub fn normalised(
+    normalised: wit_definition::Normalised,
+) -> Result<(Value, Vec<Notice>, Option<Estimate>), Rubbish> {
     let parameters = json("normalised parameters", &normalised.parameters)?;
     if !parameters.is_object() {
         return Err(Rubbish::new("normalised parameters", "not a JSON object"));
@@ -196,6 +202,11 @@ pub fn normalised(normalised: wit_definition::Normalised) -> Result<(Value, Vec<
     Ok((
         parameters,
         normalised.notices.into_iter().map(Into::into).collect(),
+        normalised.estimate.map(|estimate| Estimate {
+            wall_ms: estimate.wall_ms,
+            cpu_ms: estimate.cpu_ms,
+            memory_bytes: estimate.memory_bytes,
+        }),
     ))
 }
 
@@ -284,6 +295,22 @@ pub fn definition(definition: wit_definition::TaskDefinition) -> Result<TaskDefi
         },
         max_items_per_run: definition.max_items_per_run,
         examples,
+        keywords: definition
+            .keywords
+            .into_iter()
+            .take(KEYWORDS_MAX)
+            .map(clipped)
+            .collect(),
+        citations: definition
+            .citations
+            .into_iter()
+            .take(CITATIONS_MAX)
+            .map(|citation| Citation {
+                text: clipped(citation.text),
+                doi: clipped(citation.doi),
+                url: clipped(citation.url),
+            })
+            .collect(),
     };
     match definition.faults().as_slice() {
         [] => Ok(definition),

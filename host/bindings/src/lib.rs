@@ -4,8 +4,15 @@
 //! plugin may combine them and a world that is added later needs no new host type here. All
 //! conversions between generated types and [`bindery_core`] live in [`convert`], as `From` or as
 //! a checked function, once; the rest of the host never sees a generated type.
+//!
+//! The modules here are those of the current contract, from `wit/`. A published version that came
+//! before has a module of its own ([`v0_1`], from `wit/0.1.0/`), and [`facets`] picks one of them
+//! at load, by the version of the interface that a component exports. What a guest of an older
+//! version says becomes the current type by `From`, in `v0_1`, and nowhere else.
 
 pub mod convert;
+pub mod facets;
+pub mod v0_1;
 
 /// Shared types and what the host lends to guests.
 pub mod host {
@@ -19,8 +26,8 @@ pub mod host {
     wasmtime::component::bindgen!({
         path: "../../wit",
         inline: "package bindery:host@0.1.0; world host {
-            include bindery:task/imports@0.1.0;
-            import bindery:task/types@0.1.0;
+            include bindery:task/imports@0.2.0;
+            import bindery:task/types@0.2.0;
         }",
         world: "bindery:host/host",
         imports: { default: trappable },
@@ -49,25 +56,25 @@ macro_rules! facet {
 facet!(
     /// The facet every task plugin has.
     definition,
-    "package bindery:host@0.1.0; world definition-facet { export bindery:task/definition@0.1.0; }",
+    "package bindery:host@0.1.0; world definition-facet { export bindery:task/definition@0.2.0; }",
     "bindery:host/definition-facet"
 );
 facet!(
     /// Tasks whose work is done by engines.
     engine,
-    "package bindery:host@0.1.0; world engine-facet { export bindery:task/engine-task@0.1.0; }",
+    "package bindery:host@0.1.0; world engine-facet { export bindery:task/engine-task@0.2.0; }",
     "bindery:host/engine-facet"
 );
 facet!(
     /// Tasks that compute inside the guest.
     compute,
-    "package bindery:host@0.1.0; world compute-facet { export bindery:task/compute-task@0.1.0; }",
+    "package bindery:host@0.1.0; world compute-facet { export bindery:task/compute-task@0.2.0; }",
     "bindery:host/compute-facet"
 );
 facet!(
     /// File formats.
     format,
-    "package bindery:host@0.1.0; world format-facet { export bindery:task/format@0.1.0; }",
+    "package bindery:host@0.1.0; world format-facet { export bindery:task/format@0.2.0; }",
     "bindery:host/format-facet"
 );
 

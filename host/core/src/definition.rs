@@ -92,6 +92,19 @@ pub struct Example {
     pub inputs: Vec<(String, String)>,
 }
 
+/// A publication that whoever uses a result has to name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Citation {
+    pub text: String,
+    /// Empty when there is none.
+    pub doi: String,
+    /// Empty when there is none.
+    pub url: String,
+}
+
+/// Versions of the contract that this host runs, newest first, as packages name them.
+pub const CONTRACTS: [&str; 2] = ["bindery:task@0.2", "bindery:task@0.1"];
+
 /// See `task-definition` in `wit/definition.wit`. A value of this type has been checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskDefinition {
@@ -110,6 +123,9 @@ pub struct TaskDefinition {
     pub determinism: Determinism,
     pub max_items_per_run: u32,
     pub examples: Vec<Example>,
+    /// Words that it is found by.
+    pub keywords: Vec<String>,
+    pub citations: Vec<Citation>,
 }
 
 impl TaskDefinition {

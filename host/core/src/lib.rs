@@ -24,7 +24,7 @@ pub use self::{
     digest::Digest,
     execution::{AttemptEnding, ExecutionStatus},
     ids::{ArtifactId, ExecutionId, FileId, JobId, OrgId, TokenId},
-    request::{InputFile, Item, Notice, Request, Severity, Violation},
+    request::{Estimate, InputFile, Item, Notice, Request, Severity, Violation},
     result::{Artifact, GuestError, ItemOutcome, ItemResult, Metric, View},
     usage::{CostReceipt, Usage},
 };

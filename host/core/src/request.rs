@@ -54,6 +54,14 @@ pub struct Notice {
     pub message: String,
 }
 
+/// What one request will need, as far as its task can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    pub wall_ms: u64,
+    pub cpu_ms: u64,
+    pub memory_bytes: u64,
+}
+
 /// A file given to a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFile {

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bindery_blobs::Blobs;
 use bindery_core::{
-    Digest, InputFile, Item, Notice, OrgId, Request, Severity, TaskDefinition, TaskRef, Violation,
-    definition::Cardinality, limits,
+    Digest, Estimate, InputFile, Item, Notice, OrgId, Request, Severity, TaskDefinition, TaskRef,
+    Violation, definition::Cardinality, limits,
 };
 use bindery_dispatcher::{
     Submission,
@@ -48,6 +48,8 @@ pub struct Checked {
     pub submission: Submission,
     pub definition: Arc<TaskDefinition>,
     pub notices: Vec<Notice>,
+    /// What it will need, when the task can tell.
+    pub estimate: Option<Estimate>,
 }
 
 /// Why a request may not run.
@@ -169,7 +171,12 @@ impl Intake {
             seed,
             resources: ResourcesRecord {
                 cpu_cores: definition.resources.cpu_cores,
-                memory_bytes: definition.resources.memory_bytes,
+                // What this request needs, where the task can tell, and not what a usual one does.
+                memory_bytes: validated
+                    .estimate
+                    .map_or(definition.resources.memory_bytes, |estimate| {
+                        estimate.memory_bytes
+                    }),
                 wall_ms: definition.resources.wall_ms,
             },
             priority: draft.priority,
@@ -181,6 +188,7 @@ impl Intake {
             submission,
             definition,
             notices: validated.notices,
+            estimate: validated.estimate,
         })
     }
 

@@ -5,10 +5,7 @@
 
 use std::time::Duration;
 
-use bindery_bindings::{
-    compute::exports::bindery::task::compute_task::Session, convert,
-    host::bindery::task::types as wit,
-};
+use bindery_bindings::{convert, host::bindery::task::types as wit};
 use bindery_core::{CostReceipt, GuestError, ItemOutcome, Request};
 
 use crate::{FileGrants, GuestFailure, GuestLine, Plugin};
@@ -58,21 +55,19 @@ impl Plugin {
                 ),
                 async move |store| {
                     store.data_mut().progress = Some(progress);
-                    let facet = facet.instantiate_async(&mut *store).await?;
-                    let task = facet.bindery_task_compute_task();
-                    let profile = task.call_profile(&mut *store, &asked.task).await?;
+                    let facet = facet.instantiate(store).await?;
+                    let profile = facet.profile(store, &asked.task).await?;
                     if !profile.columns.is_empty() {
                         return Ok(Err(GuestFailure::Refused(GuestError::Unsupported(
                             "the task needs a dataset".to_owned(),
                         ))));
                     }
                     let refused = |error: wit::Error| Ok(Err(GuestFailure::Refused(error.into())));
-                    let sessions = task.session();
-                    let session: Session = match sessions.call_open(&mut *store, &asked).await? {
+                    let session = match facet.open(store, &asked).await? {
                         Ok(session) => session,
                         Err(error) => return refused(error),
                     };
-                    match sessions.call_finish(&mut *store, session).await? {
+                    match facet.finish(store, session).await? {
                         Ok(items) => Ok(Ok(items)),
                         Err(error) => refused(error),
                     }

@@ -105,6 +105,12 @@ impl Runtime {
                     |state: &mut GuestState| state,
                 )
             })
+            .and_then(|()| {
+                bindery_bindings::v0_1::host::Host_::add_to_linker::<_, HasSelf<_>>(
+                    &mut linker,
+                    |state: &mut GuestState| state,
+                )
+            })
             .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
         let cache = CompileCache::open(config.cache_directory.clone(), &engine)?;
         let calls_max = config.calls_max.max(1);

@@ -109,11 +109,8 @@ impl Plugin {
         let answer = self
             .runtime
             .call(spec, async move |store| {
-                let facet = facet.instantiate_async(&mut *store).await?;
-                let format = facet.bindery_task_format();
-                Ok(Ok(format
-                    .call_sniff(&mut *store, &head, &file_name)
-                    .await?))
+                let facet = facet.instantiate(store).await?;
+                Ok(Ok(facet.sniff(store, &head, &file_name).await?))
             })
             .await?;
         let Some(sniffed) = answer.value else {
@@ -161,11 +158,8 @@ impl Plugin {
         let answer = self
             .runtime
             .call(spec, async move |store| {
-                let facet = facet.instantiate_async(&mut *store).await?;
-                let format = facet.bindery_task_format();
-                Ok(Ok(format
-                    .call_inspect(&mut *store, &path, &file_name)
-                    .await?))
+                let facet = facet.instantiate(store).await?;
+                Ok(Ok(facet.inspect(store, &path, &file_name).await?))
             })
             .await?;
         match answer.value {
@@ -225,9 +219,8 @@ impl Plugin {
         let answer = self
             .runtime
             .call(spec, async move |store| {
-                let facet = facet.instantiate_async(&mut *store).await?;
-                let records = facet.bindery_task_format().records();
-                let stream = match records.call_open(&mut *store, &path, &file_name).await? {
+                let facet = facet.instantiate(store).await?;
+                let stream = match facet.open(store, &path, &file_name).await? {
                     Ok(stream) => stream,
                     Err(faults) => return Ok(Ok(Err(faults))),
                 };
@@ -235,7 +228,7 @@ impl Plugin {
                 let mut passed = 0_u64;
                 let mut bytes = 0_usize;
                 loop {
-                    let page = records.call_next(&mut *store, stream, PAGE, false).await?;
+                    let page = facet.next(store, stream, PAGE).await?;
                     if page.is_empty() {
                         return Ok(Ok(Ok((entries, false))));
                     }

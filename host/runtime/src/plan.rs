@@ -58,11 +58,8 @@ impl Plugin {
             .call(
                 self.spec(PHASE, self.limits().files, grants, request.seed),
                 async move |store| {
-                    let facet = facet.instantiate_async(&mut *store).await?;
-                    let decision = facet
-                        .bindery_task_engine_task()
-                        .call_next(&mut *store, &asked, &done)
-                        .await?;
+                    let facet = facet.instantiate(store).await?;
+                    let decision = facet.next(store, &asked, &done).await?;
                     Ok(decision.map_err(|error| GuestFailure::Refused(error.into())))
                 },
             )
@@ -137,11 +134,8 @@ impl Plugin {
             .call(
                 self.spec(PHASE, self.limits().files, grants, request.seed),
                 async move |store| {
-                    let facet = facet.instantiate_async(&mut *store).await?;
-                    let items = facet
-                        .bindery_task_engine_task()
-                        .call_parse(&mut *store, &asked, &outcomes)
-                        .await?;
+                    let facet = facet.instantiate(store).await?;
+                    let items = facet.parse(store, &asked, &outcomes).await?;
                     Ok(items.map_err(|error| GuestFailure::Refused(error.into())))
                 },
             )
@@ -210,13 +204,11 @@ impl Plugin {
             |error: &wasmtime::Error| crate::failure::classify(PHASE, error, stderr.text());
         handle.block_on(async {
             let facet = facet
-                .instantiate_async(&mut store)
+                .instantiate(&mut store)
                 .await
                 .map_err(|error| failed(&error))?;
-            let task = facet.bindery_task_engine_task();
-            let monitors = task.monitor();
-            let monitor = monitors
-                .call_constructor(&mut store, request, step)
+            let monitor = facet
+                .monitor(&mut store, request, step)
                 .await
                 .map_err(|error| failed(&error))?;
             while let Some((stream, bytes)) = inbox.recv().await {
@@ -226,7 +218,7 @@ impl Plugin {
                     OutputStream::Stdout => wit_engine::OutputStream::Stdout,
                     OutputStream::Stderr => wit_engine::OutputStream::Stderr,
                 };
-                let feed = monitors.call_feed(&mut store, monitor, stream, &bytes);
+                let feed = facet.feed(&mut store, monitor, stream, &bytes);
                 let found =
                     tokio::time::timeout(spec.limits.wall + Duration::from_millis(20), feed)
                         .await

@@ -3,10 +3,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bindery_bindings::{
-    compute::ComputeFacetPre, convert, definition::DefinitionFacetPre, engine::EngineFacetPre,
-    format::FormatFacetPre,
+    convert,
+    facets::{self, Contract},
 };
-use bindery_core::{Digest, TaskDefinition, definition::FormatDescription, limits};
+use bindery_core::{
+    Digest, TaskDefinition,
+    definition::{CONTRACTS, FormatDescription},
+    limits,
+};
 use wasmtime::component::Component;
 
 use crate::{
@@ -25,14 +29,15 @@ const IMPORTS_ALLOWED: &[&str] = &[
     "wasi:filesystem/",
     "wasi:io/",
     "wasi:random/",
-    "bindery:task/types@0.1.",
-    "bindery:task/log@0.1.",
-    "bindery:task/progress@0.1.",
-    "bindery:task/assets@0.1.",
+    // Of which versions is decided before.
+    "bindery:task/types@",
+    "bindery:task/log@",
+    "bindery:task/progress@",
+    "bindery:task/assets@",
     // Types only; every world that uses them imports them.
-    "bindery:task/engine-task@0.1.",
-    "bindery:task/compute-task@0.1.",
-    "bindery:task/format@0.1.",
+    "bindery:task/engine-task@",
+    "bindery:task/compute-task@",
+    "bindery:task/format@",
 ];
 
 /// A component that cannot be a plugin.
@@ -45,9 +50,13 @@ pub enum LoadError {
     #[error("imports `{0}`, which is not granted")]
     ImportNotGranted(String),
     #[error(
-        "exports no interface of bindery:task@0.1 (expected `definition` with a task interface, or `format`)"
+        "exports no interface of bindery:task (expected `definition` with a task interface, or `format`)"
     )]
     NothingExported,
+    #[error("built for contract `{0}`; this host runs {supported}", supported = CONTRACTS.join(", "))]
+    ContractUnsupported(String),
+    #[error("exports interfaces of two versions of the contract")]
+    ContractsMixed,
     #[error("exports `definition` but no task interface that this host runs")]
     NoTaskInterface,
     #[error("does not fit the contract: {0}")]
@@ -79,10 +88,11 @@ pub struct Plugin {
     pub(crate) runtime: Runtime,
     digest: Digest,
     size_bytes: u64,
-    pub(crate) definition: Option<DefinitionFacetPre<GuestState>>,
-    pub(crate) engine: Option<EngineFacetPre<GuestState>>,
-    pub(crate) compute: Option<ComputeFacetPre<GuestState>>,
-    pub(crate) format: Option<FormatFacetPre<GuestState>>,
+    contract: Contract,
+    pub(crate) definition: Option<facets::Definition<GuestState>>,
+    pub(crate) engine: Option<facets::Engine<GuestState>>,
+    pub(crate) compute: Option<facets::Compute<GuestState>>,
+    pub(crate) format: Option<facets::Format<GuestState>>,
     tasks: Vec<Arc<TaskDefinition>>,
     schemas: Vec<ParameterSchema>,
     output_schemas: Vec<ParameterSchema>,
@@ -114,6 +124,12 @@ impl Plugin {
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+
+    /// The version of the contract that it was built for.
+    #[must_use]
+    pub const fn contract(&self) -> &'static str {
+        self.contract.as_str()
     }
 
     #[must_use]
@@ -278,6 +294,7 @@ impl Runtime {
         size_bytes: u64,
         component: Component,
     ) -> Result<Arc<Plugin>, LoadError> {
+        let contract = self.contract(&component)?;
         let imports = self.imports_of(&component)?;
         let pre = self
             .shared
@@ -287,30 +304,31 @@ impl Runtime {
         let exports: HashSet<String> = component
             .component_type()
             .exports(&self.shared.engine)
-            .map(|(name, _)| interface_name(name).to_owned())
+            .filter_map(|(name, _)| interface(name).map(|(interface, _)| interface.to_owned()))
             .collect();
         let exported = |name: &str| exports.contains(name);
-        let contract = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
+        let failed = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
         let mut plugin = Plugin {
             runtime: self.clone(),
             digest,
             size_bytes,
-            definition: exported("bindery:task/definition")
-                .then(|| DefinitionFacetPre::new(pre.clone()))
+            contract,
+            definition: exported("definition")
+                .then(|| facets::Definition::new(contract, pre.clone()))
                 .transpose()
-                .map_err(contract)?,
-            engine: exported("bindery:task/engine-task")
-                .then(|| EngineFacetPre::new(pre.clone()))
+                .map_err(failed)?,
+            engine: exported("engine-task")
+                .then(|| facets::Engine::new(contract, pre.clone()))
                 .transpose()
-                .map_err(contract)?,
-            compute: exported("bindery:task/compute-task")
-                .then(|| ComputeFacetPre::new(pre.clone()))
+                .map_err(failed)?,
+            compute: exported("compute-task")
+                .then(|| facets::Compute::new(contract, pre.clone()))
                 .transpose()
-                .map_err(contract)?,
-            format: exported("bindery:task/format")
-                .then(|| FormatFacetPre::new(pre))
+                .map_err(failed)?,
+            format: exported("format")
+                .then(|| facets::Format::new(contract, pre))
                 .transpose()
-                .map_err(contract)?,
+                .map_err(failed)?,
             tasks: Vec::new(),
             schemas: Vec::new(),
             output_schemas: Vec::new(),
@@ -349,6 +367,22 @@ impl Runtime {
         Ok(Arc::new(plugin))
     }
 
+    /// The one version of the contract that a component was built for.
+    fn contract(&self, component: &Component) -> Result<Contract, LoadError> {
+        let kind = component.component_type();
+        let imported = kind.imports(&self.shared.engine).map(|(name, _)| name);
+        let exported = kind.exports(&self.shared.engine).map(|(name, _)| name);
+        let mut found = None;
+        for (_, version) in imported.chain(exported).filter_map(interface) {
+            let contract = Contract::of(version)
+                .ok_or_else(|| LoadError::ContractUnsupported(format!("bindery:task@{version}")))?;
+            if *found.get_or_insert(contract) != contract {
+                return Err(LoadError::ContractsMixed);
+            }
+        }
+        found.ok_or(LoadError::NothingExported)
+    }
+
     /// What the component imports, when all of it is granted.
     fn imports_of(&self, component: &Component) -> Result<Vec<String>, LoadError> {
         let mut imports: Vec<String> = component
@@ -369,12 +403,9 @@ impl Runtime {
     }
 }
 
-/// `bindery:task/definition` of `bindery:task/definition@0.1.0`, if the version is one we run.
-fn interface_name(name: &str) -> &str {
-    match name.split_once('@') {
-        Some((interface, version)) if version.starts_with("0.1.") => interface,
-        _ => name,
-    }
+/// `definition` and `0.1.0` of `bindery:task/definition@0.1.0`.
+fn interface(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("bindery:task/")?.split_once('@')
 }
 
 impl Plugin {
@@ -394,12 +425,8 @@ impl Plugin {
             let answer = self
                 .runtime
                 .call(spec, async move |store| {
-                    let facet = definition.instantiate_async(&mut *store).await?;
-                    let described = facet
-                        .bindery_task_definition()
-                        .call_describe(&mut *store)
-                        .await?;
-                    Ok(Ok(described))
+                    let facet = definition.instantiate(store).await?;
+                    Ok(Ok(facet.describe(store).await?))
                 })
                 .await
                 .map_err(LoadError::Describe)?;
@@ -443,11 +470,8 @@ impl Plugin {
         let answer = self
             .runtime
             .call(spec, async move |store| {
-                let facet = format.instantiate_async(&mut *store).await?;
-                Ok(Ok(facet
-                    .bindery_task_format()
-                    .call_describe_formats(&mut *store)
-                    .await?))
+                let facet = format.instantiate(store).await?;
+                Ok(Ok(facet.describe(store).await?))
             })
             .await
             .map_err(LoadError::Describe)?;

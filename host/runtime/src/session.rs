@@ -10,16 +10,12 @@ use std::{
 };
 
 use bindery_bindings::{
-    compute::{
-        ComputeFacet,
-        exports::bindery::task::compute_task::{Batch as WitBatch, Session},
-    },
-    convert,
-    host::bindery::task::types as wit,
+    compute::exports::bindery::task::compute_task::Batch as WitBatch, convert,
+    facets::RunningCompute, host::bindery::task::types as wit,
 };
 use bindery_core::{Batch, CostReceipt, ItemOutcome, Request, SessionProfile};
 use tokio::sync::{mpsc, oneshot};
-use wasmtime::Store;
+use wasmtime::{Store, component::ResourceAny};
 
 use crate::{
     FileGrants, GuestFailure, GuestLine, Plugin, ProgressSink,
@@ -157,13 +153,11 @@ impl Plugin {
         store.data_mut().progress = Some(progress);
         let asked = wit::Request::from(request);
         let opening = async {
-            let facet = facet.instantiate_async(&mut store).await?;
-            let task = facet.bindery_task_compute_task();
-            let profile = task.call_profile(&mut store, &asked.task).await?;
-            let sessions = task.session();
+            let facet = facet.instantiate(&mut store).await?;
+            let profile = facet.profile(&mut store, &asked.task).await?;
             let session = match &state {
-                None => sessions.call_open(&mut store, &asked).await?,
-                Some(state) => sessions.call_restore(&mut store, &asked, state).await?,
+                None => facet.open(&mut store, &asked).await?,
+                Some(state) => facet.restore(&mut store, &asked, state).await?,
             };
             wasmtime::Result::Ok((facet, profile, session))
         };
@@ -211,8 +205,8 @@ fn gone() -> GuestFailure {
 /// The session on its thread.
 struct Live {
     store: Store<GuestState>,
-    facet: ComputeFacet,
-    session: Session,
+    facet: RunningCompute,
+    session: ResourceAny,
     spec: CallSpec,
     /// Wall time that is left for calls.
     left: Duration,
@@ -226,8 +220,8 @@ impl Live {
         &mut self,
         work: impl AsyncFnOnce(
             &mut Store<GuestState>,
-            &ComputeFacet,
-            Session,
+            &RunningCompute,
+            ResourceAny,
         ) -> wasmtime::Result<Result<T, wit::Error>>,
     ) -> Result<T, GuestFailure> {
         let started = Instant::now();
@@ -257,46 +251,31 @@ impl Live {
         }
         let batch = WitBatch::from(batch);
         let rows = self
-            .call(async |store, facet, session| {
-                let task = facet.bindery_task_compute_task();
-                task.session().call_push(store, session, &batch).await
-            })
+            .call(async move |store, facet, session| facet.push(store, session, batch).await)
             .await?;
         batches(rows)
     }
 
     async fn flush(&mut self) -> Result<Vec<Batch>, GuestFailure> {
         let rows = self
-            .call(async |store, facet, session| {
-                let task = facet.bindery_task_compute_task();
-                task.session().call_flush(store, session).await
-            })
+            .call(async |store, facet, session| facet.flush(store, session).await)
             .await?;
         batches(rows)
     }
 
     async fn save(&mut self) -> Result<Vec<u8>, GuestFailure> {
-        self.call(async |store, facet, session| {
-            let task = facet.bindery_task_compute_task();
-            task.session().call_save(store, session).await
-        })
-        .await
+        self.call(async |store, facet, session| facet.save(store, session).await)
+            .await
     }
 
     async fn partial(&mut self) -> Result<Vec<u8>, GuestFailure> {
-        self.call(async |store, facet, session| {
-            let task = facet.bindery_task_compute_task();
-            task.session().call_partial(store, session).await
-        })
-        .await
+        self.call(async |store, facet, session| facet.partial(store, session).await)
+            .await
     }
 
     async fn finish(&mut self, request: &Request) -> Result<Finished, GuestFailure> {
         let outcomes = self
-            .call(async |store, facet, session| {
-                let task = facet.bindery_task_compute_task();
-                task.session().call_finish(store, session).await
-            })
+            .call(async |store, facet, session| facet.finish(store, session).await)
             .await?;
         let items = convert::outcomes(&request.items, outcomes)
             .map_err(|fault| GuestFailure::rubbish(PHASE, fault))?;

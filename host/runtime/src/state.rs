@@ -8,6 +8,7 @@ use std::{
 use bindery_bindings::{
     Asset,
     host::bindery::task::{assets, log, progress, types},
+    v0_1::host::bindery::task as v0_1,
 };
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -152,6 +153,52 @@ impl assets::HostAsset for GuestState {
     fn drop(&mut self, asset: Resource<Asset>) -> wasmtime::Result<()> {
         self.table.delete(asset)?;
         Ok(())
+    }
+}
+
+// What guests of the first contract are lent is the same, under the names of then.
+
+impl v0_1::log::Host for GuestState {
+    fn log(&mut self, level: v0_1::log::Level, message: String) -> wasmtime::Result<()> {
+        let level = match level {
+            v0_1::log::Level::Trace => log::Level::Trace,
+            v0_1::log::Level::Debug => log::Level::Debug,
+            v0_1::log::Level::Info => log::Level::Info,
+            v0_1::log::Level::Warn => log::Level::Warn,
+            v0_1::log::Level::Error => log::Level::Error,
+        };
+        log::Host::log(self, level, message)
+    }
+}
+
+impl v0_1::progress::Host for GuestState {
+    fn report(&mut self, done: f32, message: String) -> wasmtime::Result<()> {
+        progress::Host::report(self, done, message)
+    }
+}
+
+impl v0_1::assets::Host for GuestState {
+    fn open(&mut self, name: String) -> wasmtime::Result<Option<Resource<Asset>>> {
+        assets::Host::open(self, name)
+    }
+}
+
+impl v0_1::assets::HostAsset for GuestState {
+    fn size_bytes(&mut self, asset: Resource<Asset>) -> wasmtime::Result<u64> {
+        assets::HostAsset::size_bytes(self, asset)
+    }
+
+    fn read(
+        &mut self,
+        asset: Resource<Asset>,
+        offset: u64,
+        length: u32,
+    ) -> wasmtime::Result<Vec<u8>> {
+        assets::HostAsset::read(self, asset, offset, length)
+    }
+
+    fn drop(&mut self, asset: Resource<Asset>) -> wasmtime::Result<()> {
+        assets::HostAsset::drop(self, asset)
     }
 }
 

@@ -7,7 +7,8 @@ use bindery_bindings::{
     host::bindery::task::types as wit,
 };
 use bindery_core::{
-    CostReceipt, GuestError, Notice, Request, Violation, limits, schema_words::codes::NO_VARIANT,
+    CostReceipt, Estimate, GuestError, Notice, Request, Violation, limits,
+    schema_words::codes::NO_VARIANT,
 };
 use serde_json::Value;
 
@@ -22,6 +23,8 @@ pub struct Validated {
     /// As the run will use them.
     pub parameters: Value,
     pub notices: Vec<Notice>,
+    /// What it will need, when the task can tell.
+    pub estimate: Option<Estimate>,
     pub receipt: CostReceipt,
     pub lines: Vec<GuestLine>,
 }
@@ -110,12 +113,8 @@ impl Plugin {
         let spec = self.spec(PHASE, limits, grants, request.seed);
         let asked = wit::Request::from(&request);
         let answer = self.runtime.call_here(turn, &spec, async |store| {
-            let facet = definition.instantiate_async(&mut *store).await?;
-            let verdict = facet
-                .bindery_task_definition()
-                .call_validate(store, &asked)
-                .await?;
-            Ok(Ok(verdict))
+            let facet = definition.instantiate(store).await?;
+            Ok(Ok(facet.validate(store, &asked).await?))
         });
         match answer {
             // The schema's faults are the user's; a guest that breaks on such a request as well
@@ -157,11 +156,12 @@ fn verdict(
         }
         Ok(_) if !faults.is_empty() => Err(refused(faults)),
         Ok(normalised) => {
-            let (parameters, notices) = convert::normalised(normalised)
+            let (parameters, notices, estimate) = convert::normalised(normalised)
                 .map_err(|fault| GuestFailure::rubbish(PHASE, fault))?;
             Ok(Validated {
                 parameters,
                 notices,
+                estimate,
                 receipt: answer.receipt,
                 lines: answer.lines,
             })

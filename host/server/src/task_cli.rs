@@ -612,6 +612,8 @@ mod tests {
             determinism: Determinism::Deterministic,
             max_items_per_run: 1,
             examples: Vec::new(),
+            keywords: Vec::new(),
+            citations: Vec::new(),
         }
     }
 

@@ -37,6 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         determinism: Determinism::Deterministic,
         max_items_per_run: 1,
         examples: Vec::new(),
+        keywords: Vec::new(),
+        citations: Vec::new(),
     };
     let digest = Digest::of(&component);
     let validator = bindery_transpile::validator(&component, &digest, &definition)?;

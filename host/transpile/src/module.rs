@@ -10,7 +10,7 @@ use crate::checks::{self, Unsupported};
 /// Larger components make no module that a page would load.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 16 << 20;
 /// Changes whenever the same component would give another module.
-pub(crate) const GENERATION: u32 = 1;
+pub(crate) const GENERATION: u32 = 2;
 
 /// Where the host's clock for guests stands, in seconds.
 const CLOCK_SECONDS: u64 = 946_684_800;

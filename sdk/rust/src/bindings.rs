@@ -16,8 +16,8 @@ pub mod host {
     wit_bindgen::generate!({
         path: "../../wit",
         inline: "package bindery:sdk@0.1.0; world host {
-            include bindery:task/imports@0.1.0;
-            import bindery:task/types@0.1.0;
+            include bindery:task/imports@0.2.0;
+            import bindery:task/types@0.2.0;
         }",
         world: "bindery:sdk/host",
         generate_all,
@@ -28,51 +28,51 @@ pub mod host {
 pub mod definition {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package bindery:sdk@0.1.0; world definition { export bindery:task/definition@0.1.0; }",
+        inline: "package bindery:sdk@0.1.0; world definition { export bindery:task/definition@0.2.0; }",
         world: "bindery:sdk/definition",
         pub_export_macro: true,
         export_macro_name: "export_definition",
         default_bindings_module: "bindery_sdk::bindings::definition",
         additional_derives: [PartialEq],
-        with: { "bindery:task/types@0.1.0": crate::bindings::host::bindery::task::types },
+        with: { "bindery:task/types@0.2.0": crate::bindings::host::bindery::task::types },
     });
 }
 
 pub mod engine {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package bindery:sdk@0.1.0; world engine { export bindery:task/engine-task@0.1.0; }",
+        inline: "package bindery:sdk@0.1.0; world engine { export bindery:task/engine-task@0.2.0; }",
         world: "bindery:sdk/engine",
         pub_export_macro: true,
         export_macro_name: "export_engine_task",
         default_bindings_module: "bindery_sdk::bindings::engine",
         additional_derives: [PartialEq],
-        with: { "bindery:task/types@0.1.0": crate::bindings::host::bindery::task::types },
+        with: { "bindery:task/types@0.2.0": crate::bindings::host::bindery::task::types },
     });
 }
 
 pub mod compute {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package bindery:sdk@0.1.0; world compute { export bindery:task/compute-task@0.1.0; }",
+        inline: "package bindery:sdk@0.1.0; world compute { export bindery:task/compute-task@0.2.0; }",
         world: "bindery:sdk/compute",
         pub_export_macro: true,
         export_macro_name: "export_compute_task",
         default_bindings_module: "bindery_sdk::bindings::compute",
         additional_derives: [PartialEq],
-        with: { "bindery:task/types@0.1.0": crate::bindings::host::bindery::task::types },
+        with: { "bindery:task/types@0.2.0": crate::bindings::host::bindery::task::types },
     });
 }
 
 pub mod format {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package bindery:sdk@0.1.0; world format { export bindery:task/format@0.1.0; }",
+        inline: "package bindery:sdk@0.1.0; world format { export bindery:task/format@0.2.0; }",
         world: "bindery:sdk/format",
         pub_export_macro: true,
         export_macro_name: "export_format",
         default_bindings_module: "bindery_sdk::bindings::format",
         additional_derives: [PartialEq],
-        with: { "bindery:task/types@0.1.0": crate::bindings::host::bindery::task::types },
+        with: { "bindery:task/types@0.2.0": crate::bindings::host::bindery::task::types },
     });
 }

@@ -20,6 +20,30 @@ pub trait Task {
             notices: Vec::new(),
         })
     }
+
+    /// What a request that was accepted will need, where the task can tell: people see it before
+    /// the run, and the host admits by it instead of by the hints of the definition.
+    fn estimate(_request: &Request, _normalised: &Normalised) -> Option<Estimate> {
+        None
+    }
+}
+
+/// See `estimate` in `wit/definition.wit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    pub wall_ms: u64,
+    pub cpu_ms: u64,
+    pub memory_bytes: u64,
+}
+
+/// A publication that whoever uses a result has to name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Citation {
+    pub text: String,
+    /// Without `https://doi.org/`; empty when there is none.
+    pub doi: String,
+    /// Empty when there is none.
+    pub url: String,
 }
 
 /// See `normalised` in `wit/definition.wit`.
@@ -146,6 +170,8 @@ pub struct TaskDefinition {
     pub max_items_per_run: u32,
     /// Requests that show it at work.
     pub examples: Vec<Example>,
+    pub keywords: Vec<String>,
+    pub citations: Vec<Citation>,
 }
 
 impl TaskDefinition {
@@ -174,6 +200,8 @@ impl TaskDefinition {
             determinism: Determinism::Deterministic,
             max_items_per_run: 1,
             examples: Vec::new(),
+            keywords: Vec::new(),
+            citations: Vec::new(),
         }
     }
 
@@ -273,6 +301,25 @@ impl TaskDefinition {
     #[must_use]
     pub fn determinism(mut self, determinism: Determinism) -> Self {
         self.determinism = determinism;
+        self
+    }
+
+    /// Words that the task is found by, beside its title and summary.
+    #[must_use]
+    pub fn keywords(mut self, keywords: &[&str]) -> Self {
+        self.keywords
+            .extend(keywords.iter().map(|&keyword| keyword.to_owned()));
+        self
+    }
+
+    /// Adds a publication that whoever uses a result has to name; `doi` may be empty.
+    #[must_use]
+    pub fn citation(mut self, text: &str, doi: &str) -> Self {
+        self.citations.push(Citation {
+            text: text.to_owned(),
+            doi: doi.to_owned(),
+            url: String::new(),
+        });
         self
     }
 

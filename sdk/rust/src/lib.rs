@@ -68,8 +68,8 @@ pub use self::register::{definition_glue, unknown_task, unknown_task_violation};
 pub use self::{
     compute::{Compute, ComputeTask, Immediate, Session, SessionProfile},
     definition::{
-        Cardinality, Determinism, EngineRequirement, Example, InputSlot, Normalised, OutputSlot,
-        ResourceHints, Task, TaskDefinition,
+        Cardinality, Citation, Determinism, EngineRequirement, Estimate, Example, InputSlot,
+        Normalised, OutputSlot, ResourceHints, Task, TaskDefinition,
     },
     engine::{
         Argument, Decision, EngineTask, NoMonitor, OutputFile, OutputStream, Signal, Step,
@@ -93,8 +93,8 @@ pub use serde_json::{self, json};
 /// Everything a task usually needs.
 pub mod prelude {
     pub use crate::{
-        Argument, Artifact, Better, Cardinality, Compute, ComputeTask, Decision, Determinism,
-        EngineRequirement, EngineTask, Error, Example, Immediate, InputFile, InputSlot, Item,
+        Argument, Artifact, Better, Cardinality, Citation, Compute, ComputeTask, Decision, Determinism,
+        EngineRequirement, EngineTask, Error, Estimate, Example, Immediate, InputFile, InputSlot, Item,
         ItemOutcome, ItemResult, Metric, NoMonitor, Normalised, Notice, OutputFile, OutputSlot,
         OutputStream, Parameters, Request, ResourceHints, Severity, Signal, Step, StepEnding,
         StepFault, StepLimits, StepMonitor, StepOutcome, StepUsage, Task, TaskDefinition, View,

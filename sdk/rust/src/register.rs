@@ -72,14 +72,34 @@ pub mod definition_glue {
                     inputs: example.inputs,
                 })
                 .collect(),
+            keywords: definition.keywords,
+            citations: definition
+                .citations
+                .into_iter()
+                .map(|citation| wit::Citation {
+                    text: citation.text,
+                    doi: citation.doi,
+                    url: citation.url,
+                })
+                .collect(),
         }
     }
 
+    /// The answer to a request that may run.
     #[must_use]
-    pub fn normalised(normalised: crate::Normalised) -> wit::Normalised {
+    pub fn normalised<T: crate::Task>(
+        request: &crate::Request,
+        normalised: crate::Normalised,
+    ) -> wit::Normalised {
+        let estimate = T::estimate(request, &normalised);
         wit::Normalised {
             parameters: normalised.parameters,
             notices: normalised.notices,
+            estimate: estimate.map(|estimate| wit::Estimate {
+                wall_ms: estimate.wall_ms,
+                cpu_ms: estimate.cpu_ms,
+                memory_bytes: estimate.memory_bytes,
+            }),
         }
     }
 }
@@ -136,8 +156,9 @@ macro_rules! register_engine_tasks {
                 ) -> Result<definition::Normalised, Vec<$crate::Violation>> {
                     $(
                         if ONE_TASK || request.task == <$task>::definition().id {
-                            return <$task>::validate(&request)
-                                .map($crate::definition_glue::normalised);
+                            return <$task>::validate(&request).map(|normalised| {
+                                $crate::definition_glue::normalised::<$task>(&request, normalised)
+                            });
                         }
                     )+
                     Err($crate::unknown_task_violation(&request.task))
@@ -254,8 +275,9 @@ macro_rules! register_compute_tasks {
                 ) -> Result<definition::Normalised, Vec<$crate::Violation>> {
                     $(
                         if ONE_TASK || request.task == <$task>::definition().id {
-                            return <$task>::validate(&request)
-                                .map($crate::definition_glue::normalised);
+                            return <$task>::validate(&request).map(|normalised| {
+                                $crate::definition_glue::normalised::<$task>(&request, normalised)
+                            });
                         }
                     )+
                     Err($crate::unknown_task_violation(&request.task))

@@ -1,6 +1,7 @@
 //! Builds the components that tests and benchmarks load, once per process.
 //!
-//! Two workspaces hold guests: `tests/guests` (one file, one behaviour) and `plugins`. Where the
+//! Three workspaces hold guests: `tests/guests` (one file, one behaviour), `tests/guests-0.1` and
+//! `plugins`. Where the
 //! variable `BINDERY_GUESTS_DIR` names a directory, components are taken from there as
 //! `NAME.wasm` and nothing is built. Several processes may ask at once: cargo's own lock on the
 //! target directory lets one build and the others wait.
@@ -49,6 +50,14 @@ pub fn plugin(package: &str) -> Result<Vec<u8>, GuestBuildError> {
         "",
         &package.replace('-', "_"),
     )
+}
+
+/// The component of `tests/guests-0.1`: of the first published contract, built as it was then.
+///
+/// # Errors
+/// When it cannot be built or read.
+pub fn frozen() -> Result<Vec<u8>, GuestBuildError> {
+    component("tests/guests-0.1", &["--lib"], "", "frozen_0_1")
 }
 
 fn component(

@@ -230,6 +230,8 @@ const GUESTS: [(Workspace, &[&str]); 4] = [
     (Workspace::Sdk, &["sdk/"]),
     (Workspace::Example, &["examples/", "sdk/"]),
     (Workspace::TestGuests, &["tests/guests/", "sdk/"]),
+    // Not even the SDK, which moves on.
+    (Workspace::FrozenGuest, &["tests/guests-0.1/"]),
 ];
 
 pub(super) fn check(project: &Project) -> Result<Vec<Fault>> {

@@ -7,8 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bindery_api_types::{
-    EngineRequirement, ExecuteRequest, Executed, InputRef, InputSlot, Notice, OutputArtifact,
-    Outputs, Resources, Task, TaskExample, TaskList, TaskSummary, ValidateRequest, Validated,
+    Citation, EngineRequirement, Estimate, ExecuteRequest, Executed, InputRef, InputSlot, Notice,
+    OutputArtifact, Outputs, Resources, Task, TaskExample, TaskList, TaskSummary, ValidateRequest,
+    Validated,
 };
 use bindery_core::{Digest, FileId, OrgId, TaskDefinition, TaskRef, Violation, limits};
 use bindery_dispatcher::Submitted;
@@ -43,7 +44,7 @@ const LABEL_VALUE_CHARS_MAX: usize = 255;
 #[into_params(parameter_in = Query)]
 pub(super) struct TaskFilter {
     category: Option<String>,
-    /// Part of the id, the title or the summary.
+    /// Part of the id, the title, the summary or a keyword.
     q: Option<String>,
 }
 
@@ -58,6 +59,19 @@ pub(super) async fn list_tasks(
 ) -> Result<Json<TaskList>, Problem> {
     let (limit, after) = (page.limit()?, page.after::<String>()?);
     let q = filter.q.map(|q| q.to_lowercase());
+    let keywords: BTreeMap<String, Vec<String>> = match q {
+        Some(_) => app
+            .services()
+            .catalog
+            .tasks()
+            .into_iter()
+            .map(|listing| {
+                let definition = &listing.definition;
+                (definition.id.clone(), definition.keywords.clone())
+            })
+            .collect(),
+        None => BTreeMap::new(),
+    };
     let mut items: Vec<TaskSummary> = summaries(&app)
         .into_iter()
         .filter(|task| after.as_ref().is_none_or(|after| task.id > *after))
@@ -71,6 +85,7 @@ pub(super) async fn list_tasks(
             q.as_ref().is_none_or(|q| {
                 [&task.id, &task.title, &task.summary]
                     .into_iter()
+                    .chain(keywords.get(&task.id).into_iter().flatten())
                     .any(|text| contains(text, q))
             })
         })
@@ -151,6 +166,8 @@ pub(super) async fn get_task(
         permissions: listing.permissions.clone(),
         determinism: definition.determinism.as_str().to_owned(),
         examples: definition.examples.iter().map(example).collect(),
+        keywords: definition.keywords.clone(),
+        citations: definition.citations.iter().map(citation).collect(),
         plugin: listing.plugin.to_string(),
         package: listing.package.clone(),
         available: unavailable.is_none(),
@@ -181,6 +198,14 @@ fn outputs(definition: &TaskDefinition) -> Outputs {
                 media_type: slot.media_type.clone(),
             })
             .collect(),
+    }
+}
+
+fn citation(citation: &bindery_core::definition::Citation) -> Citation {
+    Citation {
+        text: citation.text.clone(),
+        doi: citation.doi.clone(),
+        url: citation.url.clone(),
     }
 }
 
@@ -227,6 +252,11 @@ pub(super) async fn validate_task(
     Ok(Json(Validated {
         parameters: checked.submission.parameters,
         notices: checked.notices.iter().map(notice).collect(),
+        estimate: checked.estimate.map(|estimate| Estimate {
+            wall_ms: estimate.wall_ms,
+            cpu_ms: estimate.cpu_ms,
+            memory_bytes: estimate.memory_bytes,
+        }),
     }))
 }
 

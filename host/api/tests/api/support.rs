@@ -24,10 +24,11 @@ use bindery_api::{
 };
 use bindery_blobs::{Blobs, PutError};
 use bindery_core::{
-    AttemptEnding, Collection, Digest, FileId, Notice, OrgId, Severity, TaskDefinition, TaskRef,
-    Violation,
+    AttemptEnding, Collection, Digest, Estimate, FileId, Notice, OrgId, Severity, TaskDefinition,
+    TaskRef, Violation,
     definition::{
-        Cardinality, Determinism, EngineRequirement, Example, InputSlot, OutputSlot, ResourceHints,
+        Cardinality, Citation, Determinism, EngineRequirement, Example, InputSlot, OutputSlot,
+        ResourceHints,
     },
 };
 use bindery_datastore::{Datastore, MemoryDatastore};
@@ -359,6 +360,12 @@ fn definition() -> TaskDefinition {
             parameters: json!({ "count": 2 }),
             inputs: vec![("sample".into(), "a.sample".into())],
         }],
+        keywords: vec!["tally".into()],
+        citations: vec![Citation {
+            text: "Someone, On counting, 1900".into(),
+            doi: "10.1/x".into(),
+            url: String::new(),
+        }],
     }
 }
 
@@ -668,6 +675,11 @@ impl RequestIntake for FakeIntake {
             submission,
             definition,
             notices: vec![notice],
+            estimate: Some(Estimate {
+                wall_ms: 5,
+                cpu_ms: 4,
+                memory_bytes: 3,
+            }),
         })
     }
 }

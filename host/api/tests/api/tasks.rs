@@ -110,6 +110,14 @@ async fn validation_normalises_or_names_all_faults() {
     assert_eq!(good.status, StatusCode::OK);
     assert_eq!(good.json()["parameters"], json!({ "count": 3 }));
     assert_eq!(good.json()["notices"][0]["code"], "seed_drawn");
+    assert_eq!(
+        good.json()["estimate"],
+        json!({ "wall_ms": 5, "cpu_ms": 4, "memory_bytes": 3 })
+    );
+    let definition = host.get("/api/v1/tasks/test.count").await.json();
+    assert_eq!(definition["citations"][0]["doi"], "10.1/x");
+    let found = host.get("/api/v1/tasks?q=TALLY").await.json();
+    assert!(!found["items"].as_array().unwrap().is_empty(), "{found}");
     let bad = host
         .post(path, json!({ "parameters": { "count": 0 } }))
         .await;

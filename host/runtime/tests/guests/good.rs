@@ -129,7 +129,7 @@ pub(crate) async fn good_compute() {
     );
 }
 
-fn outcome(step: &str, directories: &Directories, stdout: &str) -> StepOutcome {
+pub(crate) fn outcome(step: &str, directories: &Directories, stdout: &str) -> StepOutcome {
     let below = format!("work/.steps/{step}");
     std::fs::create_dir_all(directories.path(&below)).unwrap();
     std::fs::write(directories.path(&format!("{below}/stdout")), stdout).unwrap();

@@ -15,6 +15,7 @@ mod catalog;
 mod columns;
 mod common;
 mod components;
+mod contract;
 mod files;
 mod floods;
 mod good;

@@ -117,7 +117,13 @@ function askTask(parameters, texts, seed) {
       code: clipped(code),
       message: clipped(message),
     }));
-    return { parameters: normalised, notices };
+    const { estimate } = answer;
+    const known = estimate && {
+      wall_ms: Number(estimate.wallMs),
+      cpu_ms: Number(estimate.cpuMs),
+      memory_bytes: Number(estimate.memoryBytes),
+    };
+    return { parameters: normalised, notices, ...(known ? { estimate: known } : {}) };
   } catch (thrown) {
     if (Array.isArray(thrown)) {
       giveBack(instance);
@@ -128,7 +134,7 @@ function askTask(parameters, texts, seed) {
 }
 
 /**
- * Checks parameters: `{ parameters, notices }` as the run would use them, or `{ violations }`.
+ * Checks parameters: `{ parameters, notices, estimate? }` as the run would use them, or `{ violations }`.
  *
  * Files are not looked at. Where the task has input slots, the answer says so in
  * `left_to_server`, and the host's verdict on the whole request may differ.
@@ -169,5 +175,5 @@ export function validate(request = {}) {
     return { violations: faults.slice(0, META.violations_max), ...left };
   }
   if (faults.length > 0) return { violations: faults, ...left };
-  return { parameters: answer.parameters, notices: answer.notices, ...left };
+  return { ...answer, ...left };
 }

@@ -39,6 +39,31 @@ pub(crate) fn definition() -> TaskDefinition {
         .category("Docking")
         .summary("Finds how a small molecule may bind to a protein, and how strongly")
         .docs(DOCS)
+        .keywords(&[
+            "docking",
+            "pose",
+            "affinity",
+            "binding",
+            "scoring",
+            "virtual screening",
+        ])
+        .citation(
+            "J. Eberhardt, D. Santos-Martins, A. F. Tillack, S. Forli: AutoDock Vina 1.2.0: New \
+             Docking Methods, Expanded Force Field, and Python Bindings. J. Chem. Inf. Model. 61 \
+             (2021) 3891-3898",
+            "10.1021/acs.jcim.1c00203",
+        )
+        .citation(
+            "O. Trott, A. J. Olson: AutoDock Vina: improving the speed and accuracy of docking \
+             with a new scoring function, efficient optimization, and multithreading. J. Comput. \
+             Chem. 31 (2010) 455-461",
+            "10.1002/jcc.21334",
+        )
+        .citation(
+            "N. M. O'Boyle, M. Banck, C. A. James, C. Morley, T. Vandermeersch, G. R. Hutchison: \
+             Open Babel: An open chemical toolbox. J. Cheminformatics 3 (2011) 33",
+            "10.1186/1758-2946-3-33",
+        )
         .parameters(schema(PARAMETERS))
         .input(
             inputs::RECEPTOR,

@@ -8,6 +8,9 @@ const SECONDS_MAX: u32 = 86_400;
 /// On top of the wait itself, so that the limit only ends a run that hangs.
 const GRACE_MS: u64 = 60_000;
 
+/// Of a program that waits.
+const MEMORY_BYTES: u64 = 16 << 20;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Sleep;
@@ -18,6 +21,18 @@ fn seconds(request: &Request) -> f64 {
         .get("seconds")
         .and_then(|value| value.as_f64())
         .unwrap_or(1.0)
+}
+
+/// The same in milliseconds: at most a day, whatever was asked for.
+fn milliseconds(request: &Request) -> u64 {
+    let milliseconds = (seconds(request) * 1000.0).clamp(0.0, f64::from(SECONDS_MAX) * 1000.0);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped"
+    )]
+    let milliseconds = milliseconds as u64;
+    milliseconds
 }
 
 impl Task for Sleep {
@@ -47,13 +62,22 @@ impl Task for Sleep {
                 "properties": { "seconds": { "type": "number" } },
                 "required": ["seconds"]
             }))
+            .keywords(&["probe", "wait"])
             .engine("sleep", "")
             .resources(ResourceHints {
                 cpu_cores: 1,
-                memory_bytes: 16 << 20,
+                memory_bytes: MEMORY_BYTES,
                 disk_bytes: 1 << 20,
                 wall_ms: u64::from(SECONDS_MAX) * 1000 + GRACE_MS,
             })
+    }
+
+    fn estimate(request: &Request, _: &Normalised) -> Option<Estimate> {
+        Some(Estimate {
+            wall_ms: milliseconds(request),
+            cpu_ms: 0,
+            memory_bytes: MEMORY_BYTES,
+        })
     }
 }
 
@@ -65,13 +89,7 @@ impl EngineTask for Sleep {
             return Ok(Decision::Finished);
         }
         let seconds = seconds(request);
-        // `seconds` is at most a day, checked by the schema.
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "bounded"
-        )]
-        let wall_ms = (seconds * 1000.0) as u64 + GRACE_MS;
+        let wall_ms = milliseconds(request) + GRACE_MS;
         let step = Step::new("sleep", "Sleeping", "sleep")
             .literal(format!("{seconds}"))
             .limits(StepLimits {
