@@ -36,7 +36,7 @@ pub(crate) enum Workspace {
 }
 
 impl Workspace {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Host,
         Self::Plugins,
         Self::Sdk,

@@ -312,8 +312,8 @@ impl RunningCompute {
         Ok(match self {
             Self::V0_1(facet) => {
                 let sessions = facet.bindery_task_compute_task().session();
-                let pushed = sessions.call_push(store, session, &batch.into());
-                pushed.await?.map(all)
+                let batch = batch.into();
+                sessions.call_push(store, session, &batch).await?.map(all)
             }
             Self::V0_2(facet) => {
                 let sessions = facet.bindery_task_compute_task().session();

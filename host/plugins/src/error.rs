@@ -117,6 +117,7 @@ const fn load_code(error: &LoadError) -> &'static str {
         LoadError::ImportNotGranted(_) => "import_not_granted",
         LoadError::NothingExported | LoadError::NoTaskInterface => "contract_missing",
         LoadError::Contract(_) => "contract_broken",
+        LoadError::ContractUnsupported(_) | LoadError::ContractsMixed => "contract_unsupported",
         LoadError::NotDeterministic => "not_deterministic",
         LoadError::Schema { .. } | LoadError::OutputSchema { .. } => "schema_invalid",
         LoadError::Describe(_) => "describe_failed",

@@ -14,9 +14,10 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, error::ErrorKind};
 
 use crate::{
     cli::{Cli, Command as CliCommand, LocalArguments, TaskCommand},
-    paths, plugins, trust,
+    paths, plugins,
     settings::Settings,
     task_cli::TaskFlags,
+    trust,
 };
 
 /// Subcommands, outermost first, that take a task and its flags.

@@ -31,14 +31,18 @@ pub trait Task {
 /// See `estimate` in `wit/definition.wit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
+    /// Milliseconds from start to end.
     pub wall_ms: u64,
+    /// Milliseconds of CPU time, on all cores together.
     pub cpu_ms: u64,
+    /// At its peak.
     pub memory_bytes: u64,
 }
 
 /// A publication that whoever uses a result has to name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Citation {
+    /// Authors, title, journal, year, as it would be printed.
     pub text: String,
     /// Without `https://doi.org/`; empty when there is none.
     pub doi: String,
@@ -170,7 +174,9 @@ pub struct TaskDefinition {
     pub max_items_per_run: u32,
     /// Requests that show it at work.
     pub examples: Vec<Example>,
+    /// Words that the task is found by, beside its title and summary.
     pub keywords: Vec<String>,
+    /// Publications that whoever uses a result has to name.
     pub citations: Vec<Citation>,
 }
 

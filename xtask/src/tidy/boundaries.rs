@@ -225,7 +225,7 @@ const OUT_OF_REACH: [(&str, &[&str]); 9] = [
 ];
 
 /// Workspaces of guests, and where the local packages they use may stand.
-const GUESTS: [(Workspace, &[&str]); 4] = [
+const GUESTS: [(Workspace, &[&str]); 5] = [
     (Workspace::Plugins, &["plugins/", "sdk/"]),
     (Workspace::Sdk, &["sdk/"]),
     (Workspace::Example, &["examples/", "sdk/"]),
