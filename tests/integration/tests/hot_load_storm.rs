@@ -140,6 +140,7 @@ async fn publishes_under_load_fail_no_call_and_mix_no_versions() -> Result<()> {
             .expect_status(201)?;
     }
     // As long as publishes take, so that memory that grows with requests is seen here too.
+    let at_first = host.resident_bytes()?;
     let quiet_for = Duration::from_millis(250) * publishes;
     let ((), mut quiet) = with_clients(&host, async || {
         tokio::time::sleep(quiet_for).await;
@@ -188,9 +189,13 @@ async fn publishes_under_load_fail_no_call_and_mix_no_versions() -> Result<()> {
     })
     .await?;
     eprintln!(
-        "memory: {} MiB before, {} MiB after",
+        "memory: {} MiB before the clients, {} MiB after {} requests without a publish, {} MiB after {} \
+         with {publishes}",
+        at_first >> 20,
         before >> 20,
-        host.resident_bytes()? >> 20
+        quiet.execute.len(),
+        host.resident_bytes()? >> 20,
+        storm.execute.len(),
     );
     host.is_healthy().await
 }
