@@ -303,7 +303,7 @@ async fn a_collection_takes_its_own_formats_only() {
             .problem(404),
         "not_found"
     );
-    for path in ["/api/v1/nothing", "/api/v1/nothing/x", "/api/v1/plugins"] {
+    for path in ["/api/v1/nothing", "/api/v1/nothing/x", "/api/v1/plugin"] {
         assert_eq!(host.get(path).await.problem(404), "not_found");
     }
     let answer = host.upload("/api/v1/nothing/upload", "a", SAMPLE).await;
