@@ -1,5 +1,7 @@
 //! Parameter schemas: compiled once per task version, used for every request.
 
+use std::collections::BTreeSet;
+
 use bindery_core::{
     Violation, limits,
     schema_words::{self as words, codes},
@@ -64,6 +66,14 @@ impl ParameterSchema {
             one.cmp(&(&other.pointer, &other.code, &other.message))
         });
         found.dedup();
+        // Where a type and a range or a list of values are both broken, the validator says one or
+        // both, depending on how it put the keywords together: the finer word stands alone.
+        let finer: BTreeSet<String> = found
+            .iter()
+            .filter(|fault| fault.code != codes::WRONG_TYPE)
+            .map(|fault| fault.pointer.clone())
+            .collect();
+        found.retain(|fault| fault.code != codes::WRONG_TYPE || !finer.contains(&fault.pointer));
         found.truncate(limits::VIOLATIONS_MAX);
         found
     }
@@ -195,6 +205,25 @@ mod tests {
             "additionalProperties": false
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_finer_word_than_a_wrong_type_stands_alone() {
+        let schema = ParameterSchema::compile(&json!({
+            "type": "object",
+            "properties": { "n": { "type": "integer", "minimum": 1, "maximum": 9 } }
+        }))
+        .unwrap();
+        for (value, code) in [
+            (json!(0.5), codes::OUT_OF_RANGE),
+            (json!(0), codes::OUT_OF_RANGE),
+            (json!(1.5), codes::WRONG_TYPE),
+            (json!("one"), codes::WRONG_TYPE),
+        ] {
+            let found = schema.violations(&json!({ "n": value }));
+            assert_eq!(found.len(), 1, "{value}: {found:?}");
+            assert_eq!(found[0].code, code, "{value}");
+        }
     }
 
     #[test]

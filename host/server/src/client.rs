@@ -53,6 +53,11 @@ impl Client {
             .clone()
             .context("no token: give --token or set BINDERY_TOKEN")?;
         let base = arguments.server.as_deref().unwrap_or(SERVER);
+        // `host:port`, as it is typed, means plain HTTP; whoever wants TLS says `https://`.
+        let base = match base.contains("://") {
+            true => base.to_owned(),
+            false => format!("http://{base}"),
+        };
         Ok(Self {
             // Without a time limit for all: a publish takes as long as its golden cases.
             http: reqwest::Client::builder()

@@ -632,16 +632,23 @@ impl Registry {
             Some(digest) => self.image_of(&key, &digest.hex())?,
             None => None,
         };
-        if withdrawn.is_empty() && self.tagged(repository, &latest)? == image {
+        let tagged = self.tagged(repository, &latest)?;
+        // Somebody's own `latest`, of what is no package, stays.
+        let mut of_packages = false;
+        for hex in &names {
+            of_packages |= tagged.is_some() && self.image_of(&key, hex)? == tagged;
+        }
+        if withdrawn.is_empty() && (tagged == image || (image.is_none() && !of_packages)) {
             return Ok(());
         }
         let mut size_bytes = self.change();
         match image {
             Some(image) => self.tag(repository, &latest, image)?,
-            None => {
+            None if of_packages => {
                 self.storage
                     .delete(&["repositories", &key, "tags", "latest"])?;
             }
+            None => {}
         }
         for hex in withdrawn.drain(..) {
             if let Some(image) = self.image_of(&key, hex)? {

@@ -168,7 +168,7 @@ impl engine_task::Guest for Frozen {
             ],
             reads: vec![],
             outputs: vec![OutputFile {
-                path: "c.txt".to_owned(),
+                path: "b.txt".to_owned(),
                 required: false,
                 max_bytes: 1 << 10,
             }],

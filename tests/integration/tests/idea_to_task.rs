@@ -29,7 +29,7 @@ async fn bindery(arguments: &[&str], directory: &Path) -> Result<Value> {
 /// Uploads a text and counts its words; gives the output.
 async fn count(host: &TestHost, task: &str) -> Result<Value> {
     let file = host
-        .upload("/api/v1/files", "text.txt", b"the cat and the dog".to_vec())
+        .upload("files", "text.txt", b"the cat and the dog".to_vec())
         .await?
         .expect_status(201)?
         .json()?;

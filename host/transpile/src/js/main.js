@@ -12,12 +12,12 @@ const compiled = new Map(
 /** The task, its version, the digest of its plugin. */
 export const task = Object.freeze({ id: META.task, version: META.version, plugin: META.plugin });
 
-/** The plugin broke on a request: the host has the last word, and says `plugin_broke`. */
+/** The plugin broke on a request: the host has the last word, and says `trap`. */
 export class PluginBroke extends Error {
   constructor(message, stderr) {
     super(message);
     this.name = "PluginBroke";
-    this.code = "plugin_broke";
+    this.code = "trap";
     this.stderr = stderr;
   }
 }

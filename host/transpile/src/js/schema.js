@@ -274,6 +274,14 @@ function schemaFaults(nodes, parameters, max) {
       compare(one.code, other.code) ||
       compare(one.message, other.message),
   );
-  const distinct = faults.filter((fault, index) => index === 0 || !isSame(fault, faults[index - 1]));
+  // Where there is a better word than a wrong type, it stands alone, as on the host.
+  const better = new Set(
+    faults.filter((fault) => fault.code !== "wrong_type").map((fault) => fault.pointer),
+  );
+  const distinct = faults.filter(
+    (fault, index) =>
+      (index === 0 || !isSame(fault, faults[index - 1])) &&
+      !(fault.code === "wrong_type" && better.has(fault.pointer)),
+  );
   return distinct.slice(0, max);
 }
