@@ -1,7 +1,5 @@
 //! Parameter schemas: compiled once per task version, used for every request.
 
-use std::collections::BTreeSet;
-
 use bindery_core::{
     Violation, limits,
     schema_words::{self as words, codes},
@@ -51,7 +49,7 @@ impl ParameterSchema {
             .collect()
     }
 
-    /// All faults of a document, each at its place, by place.
+    /// All faults of a document, one for each place, by place.
     #[must_use]
     pub fn violations(&self, parameters: &Value) -> Vec<Violation> {
         let mut found: Vec<Violation> = self
@@ -65,15 +63,9 @@ impl ParameterSchema {
             let one = (&one.pointer, &one.code, &one.message);
             one.cmp(&(&other.pointer, &other.code, &other.message))
         });
-        found.dedup();
-        // Where a type and a range or a list of values are both broken, the validator says one or
-        // both, depending on how it put the keywords together: the finer word stands alone.
-        let finer: BTreeSet<String> = found
-            .iter()
-            .filter(|fault| fault.code != codes::WRONG_TYPE)
-            .map(|fault| fault.pointer.clone())
-            .collect();
-        found.retain(|fault| fault.code != codes::WRONG_TYPE || !finer.contains(&fault.pointer));
+        // One word for each place: where one value breaks several keywords, the validator says
+        // one of them or all, depending on how it put them together.
+        found.dedup_by(|next, kept| next.pointer == kept.pointer);
         found.truncate(limits::VIOLATIONS_MAX);
         found
     }
@@ -208,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finer_word_than_a_wrong_type_stands_alone() {
+    fn a_value_is_told_one_thing() {
         let schema = ParameterSchema::compile(&json!({
             "type": "object",
             "properties": { "n": { "type": "integer", "minimum": 1, "maximum": 9 } }

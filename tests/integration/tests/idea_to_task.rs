@@ -87,6 +87,17 @@ async fn from_new_to_executed(language: &str, counts: [&str; 2], source: &str) -
     fs::write(&file, text.replace(counts[0], counts[1]))?;
     bump(&directory)?;
     bindery(&["plugin", "build"], &directory).await?;
+    // Its own golden case keeps a version away that counts otherwise, until the case says so too.
+    let refused = bindery(&publish, &directory.join("dist"))
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("cases_failed"), "{refused}");
+    assert_eq!(count(&host, "text.words").await?["words"], 5);
+    let case = directory.join("cases/counts/case.toml");
+    let text = fs::read_to_string(&case)?;
+    assert_eq!(text.matches("words = 7").count(), 1, "{text}");
+    fs::write(&case, text.replace("words = 7", "words = 8"))?;
+    bindery(&["plugin", "build"], &directory).await?;
     bindery(&publish, &directory.join("dist")).await?;
     assert_eq!(count(&host, "text.words").await?["words"], 6);
     assert_eq!(count(&host, "text.words@0.1.0").await?["words"], 5);

@@ -274,14 +274,9 @@ function schemaFaults(nodes, parameters, max) {
       compare(one.code, other.code) ||
       compare(one.message, other.message),
   );
-  // Where there is a better word than a wrong type, it stands alone, as on the host.
-  const better = new Set(
-    faults.filter((fault) => fault.code !== "wrong_type").map((fault) => fault.pointer),
-  );
+  // One word for each place, as on the host.
   const distinct = faults.filter(
-    (fault, index) =>
-      (index === 0 || !isSame(fault, faults[index - 1])) &&
-      !(fault.code === "wrong_type" && better.has(fault.pointer)),
+    (fault, index) => index === 0 || fault.pointer !== faults[index - 1].pointer,
   );
   return distinct.slice(0, max);
 }
