@@ -93,12 +93,12 @@ pub use serde_json::{self, json};
 /// Everything a task usually needs.
 pub mod prelude {
     pub use crate::{
-        Argument, Artifact, Better, Cardinality, Citation, Compute, ComputeTask, Decision, Determinism,
-        EngineRequirement, EngineTask, Error, Estimate, Example, Immediate, InputFile, InputSlot, Item,
-        ItemOutcome, ItemResult, Metric, NoMonitor, Normalised, Notice, OutputFile, OutputSlot,
-        OutputStream, Parameters, Request, ResourceHints, Severity, Signal, Step, StepEnding,
-        StepFault, StepLimits, StepMonitor, StepOutcome, StepUsage, Task, TaskDefinition, View,
-        Violation, choices, field, json, log, parameters, report_progress,
+        Argument, Artifact, Better, Cardinality, Citation, Compute, ComputeTask, Decision,
+        Determinism, EngineRequirement, EngineTask, Error, Estimate, Example, Immediate, InputFile,
+        InputSlot, Item, ItemOutcome, ItemResult, Metric, NoMonitor, Normalised, Notice,
+        OutputFile, OutputSlot, OutputStream, Parameters, Request, ResourceHints, Severity, Signal,
+        Step, StepEnding, StepFault, StepLimits, StepMonitor, StepOutcome, StepUsage, Task,
+        TaskDefinition, View, Violation, choices, field, json, log, parameters, report_progress,
     };
     pub use serde_json;
 }
