@@ -213,8 +213,8 @@ mod tests {
             (json!("one"), codes::WRONG_TYPE),
         ] {
             let found = schema.violations(&json!({ "n": value }));
-            assert_eq!(found.len(), 1, "{value}: {found:?}");
-            assert_eq!(found[0].code, code, "{value}");
+            let said: Vec<&str> = found.iter().map(|fault| fault.code.as_str()).collect();
+            assert_eq!(said, [code], "{value}");
         }
     }
 
