@@ -15,7 +15,7 @@ pub const MANIFEST_BYTES_MAX: usize = 64 << 10;
 /// `bindery.sig`: a handful of lines.
 pub(crate) const SIGNATURE_BYTES_MAX: usize = 4 << 10;
 /// A path within a package. A ustar header has 100 bytes for a name and 155 for the directories
-/// before it; any path of at most this length, whose parts are at most [`PART_BYTES_MAX`], can be
+/// before it; any path of at most this length, whose parts are at most `PART_BYTES_MAX`, can be
 /// cut into the two at a slash.
 pub const PATH_BYTES_MAX: usize = 150;
 /// One part of a path.

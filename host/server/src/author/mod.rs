@@ -5,7 +5,7 @@
 //!   them.
 //! - [`scaffold`]: writes a project from what is embedded in this program.
 //! - [`build`]: calls the language's own tools, and packs.
-//! - [`test`], [`check`], [`run`]: on the real runtime.
+//! - [`mod@test`], [`check`], [`run`]: on the real runtime.
 
 pub(crate) mod arguments;
 mod build;
