@@ -127,7 +127,11 @@ fn follow(client: &Client, server: &mut Server, execution: &str) -> Result<()> {
                     .get("progress")
                     .and_then(Value::as_f64)
                     .unwrap_or(0.0);
-                let stage = status.get("stage").map_or_else(String::new, plain);
+                let stage = status
+                    .get("stage")
+                    .and_then(Value::as_str)
+                    .unwrap_or("Preparing")
+                    .to_owned();
                 bar.show(done, &stage);
             }
             "succeeded" => {
