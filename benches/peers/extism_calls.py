@@ -9,6 +9,7 @@ import sys
 import time
 
 import extism
+from extism.extism import CompiledPlugin
 
 
 def times(calls, work):
@@ -27,7 +28,7 @@ def main():
     parameters = open(sys.argv[2]).read()
     calls = int(sys.argv[3])
     plugin = extism.Plugin(wasm)
-    compiled = extism.CompiledPlugin(wasm)
+    compiled = CompiledPlugin(wasm)
 
     def fresh():
         instance = extism.Plugin(compiled)
