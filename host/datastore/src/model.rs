@@ -107,6 +107,7 @@ impl Table {
     pub const INDEX_FILES_NEWEST: Self = Self(0x46);
     pub const INDEX_FILES_DIGEST: Self = Self(0x47);
     pub const INDEX_ARTIFACTS_EXECUTION: Self = Self(0x48);
+    pub const INDEX_JOBS_LABEL: Self = Self(0x49);
 
     /// A table of the caller's own; `None` for the store's own numbers.
     #[must_use]

@@ -12,13 +12,17 @@
 //!   counts as `lost`, and it is tried again until its attempts are used up.
 //! - This crate does not know what tasks, engines or files are: that is the executor's.
 
+mod bell;
 mod dispatcher;
+mod event_loop;
 mod executor;
+mod job_index;
 pub mod machine;
 mod progress;
 pub mod records;
 mod store;
 mod transactions;
+mod waiting;
 mod worker;
 
 pub use self::{
@@ -29,6 +33,7 @@ pub use self::{
         AttemptReport, AttemptUpdate, Executor, Problem, ProducedArtifact, ResultBody, UpdateSink,
         WorkOrder,
     },
+    job_index::JobQuery,
     machine::Resources,
     progress::Live,
     store::{ExecutionStore, Page, StoreError},

@@ -7,9 +7,15 @@ use bindery_datastore::{Database, Datastore, RangeQuery, ReadError, Table, Trans
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::records::{
-    ArtifactRecord, ExecutionRecord, IdempotencyRecord, JobRecord, RECORD_VERSION, ResultRecord,
+use crate::{
+    job_index::{JobKeys, JobQuery},
+    records::{
+        ArtifactRecord, ExecutionRecord, IdempotencyRecord, JobRecord, RECORD_VERSION, ResultRecord,
+    },
 };
+
+/// Rows that are looked at for one page.
+const LOOKED_AT_MAX: usize = 10_000;
 
 /// A record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -145,9 +151,10 @@ impl ExecutionStore {
         self.one("idempotency key", Table::IDEMPOTENCY, key.as_bytes())
     }
 
-    /// Jobs, newest first, those that `wanted` lets through. Looks at no more than
-    /// `LOOKED_AT_MAX` rows for one page, so that a rare filter costs a bounded time; the cursor
-    /// then goes on where it stopped, and a page may be short or empty without being the last.
+    /// Jobs, newest first, those that `query` names and `wanted` lets through. Looks at no more
+    /// than `LOOKED_AT_MAX` rows for one page, so that a rare filter costs a bounded time; the
+    /// cursor then goes on where it stopped, and a page may be short or empty without being the
+    /// last.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -155,10 +162,35 @@ impl ExecutionStore {
         &self,
         after: Option<JobId>,
         limit: usize,
+        query: &JobQuery,
         wanted: impl Fn(&JobRecord) -> bool,
     ) -> Result<Page<JobRecord>, StoreError> {
-        let id = |job: &JobRecord| job.id.clone();
-        self.page("job", Table::JOBS, after.map(job_key), limit, id, wanted)
+        let after = after.map(job_key);
+        let (datastore, database) = (self.datastore.as_ref(), self.database());
+        let Some(mut keys) = JobKeys::new(datastore, database, query, after.as_deref()) else {
+            let id = |job: &JobRecord| job.id.clone();
+            return self.page("job", Table::JOBS, after, limit, id, wanted);
+        };
+        let mut items = Vec::new();
+        let mut looked_at = 0;
+        while let Some(key) = keys.next()? {
+            let Some(record) = self.one::<JobRecord>("job", Table::JOBS, &key)? else {
+                continue;
+            };
+            looked_at += 1;
+            let next = record.id.clone();
+            // It may have changed since its word was read.
+            if query.matches(&record) && wanted(&record) {
+                items.push(record);
+            }
+            if items.len() >= limit || looked_at >= LOOKED_AT_MAX {
+                return Ok(Page {
+                    items,
+                    next: Some(next),
+                });
+            }
+        }
+        Ok(Page { items, next: None })
     }
 
     /// Executions, newest first, as [`ExecutionStore::jobs`].
@@ -191,7 +223,6 @@ impl ExecutionStore {
         id: impl Fn(&T) -> String,
         wanted: impl Fn(&T) -> bool,
     ) -> Result<Page<T>, StoreError> {
-        const LOOKED_AT_MAX: usize = 10_000;
         const BATCH: usize = 256;
         let mut items = Vec::new();
         let mut cursor = after;

@@ -4,18 +4,19 @@
 use std::time::Duration;
 
 use bindery_core::{ExecutionId, ExecutionStatus, JobId};
-use bindery_datastore::{Expect, Lease, NewEvent, QueueEntry, Table};
+use bindery_datastore::{Expect, Lease, NewEvent, QueueEntry, Table, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
     dispatcher::{QUEUE, Submission},
     executor::ResultBody,
+    job_index::put_job,
     records::{
         ArtifactRecord, ExecutionRecord, IdempotencyRecord, JobRecord, ProblemRecord,
         RECORD_VERSION, ResultRecord,
     },
-    store::{ExecutionStore, StoreError, artifact_key, encode, execution_key, job_key},
+    store::{ExecutionStore, StoreError, artifact_key, encode, execution_key},
     worker::topics,
 };
 
@@ -24,7 +25,7 @@ pub(crate) fn submission_transaction(
     job: JobId,
     execution: ExecutionId,
     submission: &Submission,
-) -> Result<bindery_datastore::Transaction, StoreError> {
+) -> Result<Transaction, StoreError> {
     let now = Timestamp::now();
     let status = ExecutionStatus::Queued.as_str().to_owned();
     let record = ExecutionRecord {
@@ -68,7 +69,6 @@ pub(crate) fn submission_transaction(
             execution_key(execution),
             encode("execution", &record)?,
         )
-        .put(Table::JOBS, job_key(job), encode("job", &job_record)?)
         .enqueue(
             QueueEntry::new(QUEUE, execution.as_bytes().to_vec()).priority(submission.priority),
         )
@@ -94,6 +94,7 @@ pub(crate) fn submission_transaction(
                 "status": status,
             }),
         ));
+    transaction = put_job(transaction, job, &job_record, None)?;
     if let Some((key, fingerprint)) = &submission.idempotency {
         let idempotency = IdempotencyRecord {
             v: RECORD_VERSION,
@@ -126,14 +127,14 @@ pub(crate) fn end_record(
 
 /// Everything that changes when an execution ends: its record, its job, its result, its events.
 pub(crate) fn ending_transaction(
+    begun: Transaction,
     store: &ExecutionStore,
     execution: ExecutionId,
     record: &ExecutionRecord,
     result: Option<&ResultRecord>,
     now: Timestamp,
-) -> Result<bindery_datastore::Transaction, StoreError> {
-    let mut transaction = store
-        .transaction()
+) -> Result<Transaction, StoreError> {
+    let mut transaction = begun
         .put(
             Table::EXECUTIONS,
             execution_key(execution),
@@ -169,28 +170,25 @@ pub(crate) fn ending_transaction(
     if let Ok(job) = record.job_id.parse()
         && let Some(mut job_record) = store.job(job)?
     {
-        job_record.status.clone_from(&record.status);
+        let before = std::mem::replace(&mut job_record.status, record.status.clone());
         job_record.finished = Some(now);
-        transaction = transaction
-            .put(Table::JOBS, job_key(job), encode("job", &job_record)?)
-            .event(NewEvent::new(
-                "job.finished",
-                topics(record),
-                json!({ "job_id": record.job_id, "status": record.status }),
-            ));
+        transaction = put_job(transaction, job, &job_record, Some(&before))?.event(NewEvent::new(
+            "job.finished",
+            topics(record),
+            json!({ "job_id": record.job_id, "status": record.status }),
+        ));
     }
     Ok(transaction)
 }
 
 pub(crate) fn retry_transaction(
-    store: &ExecutionStore,
+    begun: Transaction,
     execution: ExecutionId,
     record: &ExecutionRecord,
     lease: &Lease,
-) -> Result<bindery_datastore::Transaction, StoreError> {
-    let wait = backoff(lease.attempt);
-    Ok(store
-        .transaction()
+    wait: Duration,
+) -> Result<Transaction, StoreError> {
+    Ok(begun
         .put(
             Table::EXECUTIONS,
             execution_key(execution),
@@ -210,9 +208,25 @@ pub(crate) fn retry_transaction(
                 "job_id": record.job_id,
                 "task": record.task,
                 "status": record.status,
-                "retry_of_attempt": lease.attempt,
+                "retry_of_attempt": record.attempts.len(),
             }),
         )))
+}
+
+/// What is told when an attempt begins. `previous_lost`: the host of the one before it died.
+pub(crate) fn started_event(record: &ExecutionRecord, previous_lost: bool) -> NewEvent {
+    NewEvent::new(
+        "execution.started",
+        topics(record),
+        json!({
+            "execution_id": record.id,
+            "job_id": record.job_id,
+            "task": record.task,
+            "status": ExecutionStatus::Running.as_str(),
+            "attempt": record.attempts.len(),
+            "previous_attempt_lost": previous_lost,
+        }),
+    )
 }
 
 pub(crate) fn result_record(
@@ -250,21 +264,11 @@ pub(crate) fn result_record(
     }
 }
 
-/// Exponential with a ceiling and full jitter (Brooker, "Exponential Backoff And Jitter"): tries
-/// that failed together do not come back together.
-pub(crate) fn backoff(attempt: u32) -> Duration {
-    const BASE_MS: u64 = 200;
-    const CEILING_MS: u64 = 30_000;
-    let ceiling = BASE_MS.saturating_mul(1 << attempt.min(10)).min(CEILING_MS);
-    // A v7 id's low bits are random: enough to spread waits.
-    let chance = ExecutionId::generate();
-    let low = chance
-        .as_bytes()
-        .iter()
-        .rev()
-        .take(4)
-        .fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
-    Duration::from_millis(low % ceiling.max(1))
+/// A number that nobody can foretell. A v7 id's low bits are random: enough to spread waits.
+pub(crate) fn chance() -> u64 {
+    let id = ExecutionId::generate();
+    let low = id.as_bytes().iter().rev().take(7);
+    low.fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
 pub(crate) fn after(wait: Duration) -> Timestamp {

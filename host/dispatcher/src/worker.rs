@@ -1,22 +1,27 @@
 //! One worker: owns one attempt from its start to its report.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use bindery_core::{AttemptEnding, ExecutionId, ExecutionStatus};
+use bindery_core::{AttemptEnding, ExecutionId, ExecutionStatus, OrgId};
 use bindery_datastore::{CommitError, Datastore, Expect, Lease, NewEvent, Table};
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    event_loop::{Report, has_ended},
     executor::{AttemptReport, AttemptUpdate, Executor, UpdateSink, WorkOrder},
+    job_index::put_job,
     progress::{Live, LiveTable},
     records::{AttemptRecord, ExecutionRecord, ProblemRecord, UsageRecord},
-    store::{ExecutionStore, StoreError, encode, execution_key, job_key},
+    store::{ExecutionStore, StoreError, decode, encode, execution_key},
+    transactions::started_event,
 };
 
 /// Shortest time between two progress events of one execution: 20 a second are more than a
@@ -25,19 +30,29 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 /// Smallest step of progress that is worth an event.
 const PROGRESS_STEP: f32 = 0.005;
 
+/// Work that has ended by then is told with its end, in one commit: a start that nobody could
+/// have seen is not worth a write of its own.
+const QUICK: Duration = Duration::from_millis(2);
+
 /// What a worker tells the dispatcher's loop, once.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) execution: ExecutionId,
+    pub(crate) org: OrgId,
     pub(crate) lease: Lease,
     pub(crate) outcome: Outcome,
 }
 
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// The attempt ran; the record as it stands in the store, and the report.
+    /// The attempt ran.
     Ended {
+        /// With the attempt open.
         record: Box<ExecutionRecord>,
+        /// The record as it is stored.
+        before: Bytes,
+        /// Present when the start was not committed: whether the attempt before was lost.
+        untold: Option<bool>,
         report: Box<AttemptReport>,
     },
     /// The execution had ended before this attempt began (cancelled while queued): only the
@@ -55,145 +70,165 @@ pub(crate) struct Worker {
     pub(crate) live: LiveTable,
     pub(crate) cancel: CancellationToken,
     /// To the loop; one message, then closed.
-    pub(crate) finished: mpsc::Sender<Finished>,
+    pub(crate) finished: mpsc::Sender<Report>,
 }
 
 impl Worker {
-    pub(crate) async fn run(self, order: WorkOrder, lease: Lease) {
-        let execution = order.execution;
-        let finished = self.finished.clone();
-        let live = self.live.clone();
-        let outcome = match self.begin(&order).await {
-            Ok(Some(record)) => {
-                let order = WorkOrder {
-                    record: record.clone(),
-                    ..order
-                };
-                let report = self.attempt(order).await;
-                Outcome::Ended {
-                    record: Box::new(record),
-                    report: Box::new(report),
-                }
-            }
-            Ok(None) => Outcome::Stale,
-            Err(error) => Outcome::NotBegun(error),
-        };
-        live.remove(execution);
+    /// Makes the attempt that is open in the order's record. `before`: the record as it is
+    /// stored; `lost`: whether the attempt before it was.
+    pub(crate) async fn run(self, order: WorkOrder, lease: Lease, before: Bytes, lost: bool) {
+        let (execution, org) = (order.execution, order.org);
+        self.live.set(execution, Live::default());
+        let outcome = self.attempt(order, before, lost).await;
+        self.live.remove(execution);
         // The loop outlives its workers; when it is gone the process is ending.
-        let _closed = finished
-            .send(Finished {
+        let _closed = self
+            .finished
+            .send(Report::Finished(Box::new(Finished {
                 execution,
+                org,
                 lease,
                 outcome,
-            })
+            })))
             .await;
     }
 
-    /// Commits the start. None when the execution has ended meanwhile.
-    async fn begin(&self, order: &WorkOrder) -> Result<Option<ExecutionRecord>, String> {
-        // A conflict means that the record changed under us, by a cancellation: once is enough.
-        for _ in 0..3 {
-            match self.try_begin(order).await {
-                Ok(begun) => return Ok(begun),
-                Err(BeginError::Commit(CommitError::Conflict { .. })) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        Err("the record keeps changing".to_owned())
-    }
-
-    async fn try_begin(&self, order: &WorkOrder) -> Result<Option<ExecutionRecord>, BeginError> {
-        let Some(before) = self.store.execution_bytes(order.execution)? else {
-            return Ok(None);
-        };
-        let mut record: ExecutionRecord = crate::store::decode("execution", &before)?;
-        if record
-            .status
-            .parse::<ExecutionStatus>()
-            .is_ok_and(ExecutionStatus::is_terminal)
-        {
-            return Ok(None);
-        }
-        let now = Timestamp::now();
-        let lost = close_lost_attempts(&mut record, now);
-        record.attempts.push(AttemptRecord {
-            number: order.attempt,
-            started: now,
-            finished: None,
-            ending: None,
-            problem: None,
-            usage: UsageRecord::default(),
-        });
-        record.status = ExecutionStatus::Running.as_str().to_owned();
-        record.started.get_or_insert(now);
-        let mut transaction = self
-            .store
-            .transaction()
-            .check(
-                Table::EXECUTIONS,
-                execution_key(order.execution),
-                Expect::Equals(before),
-            )
-            .put(
-                Table::EXECUTIONS,
-                execution_key(order.execution),
-                encode("execution", &record)?,
-            )
-            .event(NewEvent::new(
-                "execution.started",
-                topics(&record),
-                json!({
-                    "execution_id": record.id,
-                    "job_id": record.job_id,
-                    "task": record.task,
-                    "status": record.status,
-                    "attempt": order.attempt,
-                    "previous_attempt_lost": lost,
-                }),
-            ));
-        if let Ok(job) = record.job_id.parse()
-            && let Some(mut job_record) = self.store.job(job)?
-        {
-            job_record.status.clone_from(&record.status);
-            transaction = transaction
-                .put(Table::JOBS, job_key(job), encode("job", &job_record)?)
-                .event(NewEvent::new(
-                    "job.updated",
-                    topics(&record),
-                    json!({ "job_id": record.job_id, "status": record.status }),
-                ));
-        }
-        self.datastore.commit(transaction).await?;
-        Ok(Some(record))
-    }
-
-    async fn attempt(&self, order: WorkOrder) -> AttemptReport {
-        let execution = order.execution;
-        self.live.set(execution, Live::default());
+    async fn attempt(&self, order: WorkOrder, before: Bytes, lost: bool) -> Outcome {
+        let (execution, record) = (order.execution, order.record.clone());
         let sink = Sink::default();
+        let mut work = self.executor.run(order, &sink, self.cancel.clone());
+        if let Ok(report) = tokio::time::timeout(QUICK, &mut work).await {
+            return Outcome::Ended {
+                record: Box::new(record),
+                before,
+                untold: Some(lost),
+                report: Box::new(report),
+            };
+        }
+        // It takes its time: people want to know that it has begun. Meanwhile it goes on.
+        let mut report = None;
+        let begun = {
+            let mut begin = pin!(self.begin(execution, record, before, lost));
+            loop {
+                tokio::select! {
+                    begun = &mut begin => break begun,
+                    early = &mut work, if report.is_none() => report = Some(early),
+                }
+            }
+        };
+        let (record, before) = match begun {
+            Ok(Some(begun)) => begun,
+            not => {
+                self.cancel.cancel();
+                if report.is_none() {
+                    work.await;
+                }
+                return match not {
+                    Err(fault) => Outcome::NotBegun(fault),
+                    Ok(_) => Outcome::Stale,
+                };
+            }
+        };
         let stop = CancellationToken::new();
         let teller = Teller {
             store: self.store.clone(),
             datastore: Arc::clone(&self.datastore),
             live: self.live.clone(),
             execution,
-            job_id: order.record.job_id.clone(),
-            topics: topics(&order.record),
-            attempt: order.attempt,
+            job_id: record.job_id.clone(),
+            topics: topics(&record),
+            attempt: u32::try_from(record.attempts.len()).unwrap_or(u32::MAX),
             sink: sink.clone(),
             stop: stop.clone(),
         };
         let telling = tokio::spawn(teller.run());
-        let report = self.executor.run(order, &sink, self.cancel.clone()).await;
+        let report = match report {
+            Some(report) => report,
+            None => work.await,
+        };
         stop.cancel();
         // No progress may be told after the end.
         let _ended = telling.await;
-        report
+        Outcome::Ended {
+            record: Box::new(record),
+            before,
+            untold: None,
+            report: Box::new(report),
+        }
+    }
+
+    /// Commits the start, and returns the record and how it is stored now. None when the
+    /// execution has ended meanwhile.
+    async fn begin(
+        &self,
+        execution: ExecutionId,
+        mut record: ExecutionRecord,
+        mut before: Bytes,
+        mut lost: bool,
+    ) -> Result<Option<(ExecutionRecord, Bytes)>, String> {
+        // A conflict means that the record changed under us, by a cancellation: once is enough.
+        for _ in 0..3 {
+            match self.try_begin(execution, &record, &before, lost).await {
+                Ok(after) => return Ok(Some((record, after))),
+                Err(BeginError::Commit(CommitError::Conflict { .. })) => {
+                    let now = self
+                        .store
+                        .execution_bytes(execution)
+                        .map_err(|error| error.to_string())?;
+                    let Some(now) = now else {
+                        return Ok(None);
+                    };
+                    record = decode("execution", &now).map_err(|error| error.to_string())?;
+                    if has_ended(&record) {
+                        return Ok(None);
+                    }
+                    lost = open_attempt(&mut record, Timestamp::now());
+                    before = now;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Err("the record keeps changing".to_owned())
+    }
+
+    async fn try_begin(
+        &self,
+        execution: ExecutionId,
+        record: &ExecutionRecord,
+        before: &Bytes,
+        lost: bool,
+    ) -> Result<Bytes, BeginError> {
+        let after = encode("execution", record)?;
+        let key = execution_key(execution);
+        let mut transaction = self
+            .store
+            .transaction()
+            .check(
+                Table::EXECUTIONS,
+                key.clone(),
+                Expect::Equals(before.clone()),
+            )
+            .put(Table::EXECUTIONS, key, after.clone())
+            .event(started_event(record, lost));
+        if let Ok(job) = record.job_id.parse()
+            && let Some(mut job_record) = self.store.job(job)?
+        {
+            let before = std::mem::replace(&mut job_record.status, record.status.clone());
+            transaction =
+                put_job(transaction, job, &job_record, Some(&before))?.event(NewEvent::new(
+                    "job.updated",
+                    topics(record),
+                    json!({ "job_id": record.job_id, "status": record.status }),
+                ));
+        }
+        self.datastore.commit(transaction).await?;
+        Ok(after)
     }
 }
 
-/// Ends attempts that a dead host left open. True when there was one.
-fn close_lost_attempts(record: &mut ExecutionRecord, now: Timestamp) -> bool {
+/// Puts a new attempt into a record, which runs from now on, and ends those that a dead host left
+/// open. True when there was one.
+pub(crate) fn open_attempt(record: &mut ExecutionRecord, now: Timestamp) -> bool {
     let mut lost = false;
     for attempt in record
         .attempts
@@ -210,6 +245,18 @@ fn close_lost_attempts(record: &mut ExecutionRecord, now: Timestamp) -> bool {
             violations: Vec::new(),
         });
     }
+    record.attempts.push(AttemptRecord {
+        number: u32::try_from(record.attempts.len() + 1).unwrap_or(u32::MAX),
+        started: now,
+        finished: None,
+        ending: None,
+        problem: None,
+        usage: UsageRecord::default(),
+    });
+    ExecutionStatus::Running
+        .as_str()
+        .clone_into(&mut record.status);
+    record.started.get_or_insert(now);
     lost
 }
 

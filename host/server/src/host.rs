@@ -191,10 +191,7 @@ impl Host {
         let dispatcher = Dispatcher::start(
             Arc::clone(&datastore),
             Arc::new(executor),
-            DispatcherConfig {
-                capacity: settings.capacity(),
-                attempts_max: ATTEMPTS_MAX,
-            },
+            DispatcherConfig::shared(settings.capacity(), ATTEMPTS_MAX),
         )
         .await
         .context("failed to start the dispatcher")?;

@@ -9,7 +9,7 @@ use axum::{
 use bindery_api_types::{Cancellation, EventPage, Job, JobPage, JobResults, JobStatusDocument};
 use bindery_core::{ExecutionId, ExecutionStatus, JobId, OrgId};
 use bindery_dispatcher::{
-    Cancelled,
+    Cancelled, JobQuery,
     records::{ExecutionRecord, JobRecord},
 };
 use serde::Deserialize;
@@ -47,25 +47,28 @@ pub(super) struct JobFilter {
 }
 
 impl JobFilter {
-    fn wants(&self, job: &JobRecord) -> bool {
-        self.status
-            .as_ref()
-            .is_none_or(|status| job.status == *status)
-            && self.task.as_ref().is_none_or(|task| job.task == *task)
-            && self
+    fn query(&self) -> JobQuery {
+        JobQuery {
+            status: self.status.clone(),
+            task: self.task.clone(),
+            label: self
                 .label
                 .as_ref()
-                .is_none_or(|label| match label.split_once('=') {
-                    Some((key, value)) => job.labels.get(key).is_some_and(|found| found == value),
-                    None => job.labels.contains_key(label),
-                })
-            && self.q.as_ref().is_none_or(|q| {
-                let labels = job.labels.iter().flat_map(|(key, value)| [key, value]);
-                [&job.id, &job.task]
-                    .into_iter()
-                    .chain(labels)
-                    .any(|text| contains(text, q))
-            })
+                .map(|label| match label.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                    None => (label.clone(), None),
+                }),
+        }
+    }
+
+    fn wants(&self, job: &JobRecord) -> bool {
+        self.q.as_ref().is_none_or(|q| {
+            let labels = job.labels.iter().flat_map(|(key, value)| [key, value]);
+            [&job.id, &job.task]
+                .into_iter()
+                .chain(labels)
+                .any(|text| contains(text, q))
+        })
     }
 }
 
@@ -82,7 +85,8 @@ pub(super) async fn list_jobs(
     check_status(filter.status.as_deref(), &JOB_STATUSES)?;
     filter.q = filter.q.map(|q| q.to_lowercase());
     let store = app.services().dispatcher.store(caller.org);
-    let found = blocking(move || store.jobs(after, limit, |job| filter.wants(job))).await?;
+    let query = filter.query();
+    let found = blocking(move || store.jobs(after, limit, &query, |job| filter.wants(job))).await?;
     let (items, next_cursor) = documents(found, documents::job_summary);
     Ok(Json(JobPage { items, next_cursor }))
 }

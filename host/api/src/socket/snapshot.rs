@@ -1,6 +1,7 @@
 //! The state of a topic, in place of events that cannot be sent.
 
 use bindery_core::OrgId;
+use bindery_dispatcher::JobQuery;
 use serde_json::{Value, json};
 
 use super::topic::Topic;
@@ -40,7 +41,9 @@ pub(super) fn snapshot(app: &App, org: OrgId, topic: Topic) -> Result<Value, Pro
             )))
         }
         Topic::Org => {
-            let jobs = store.jobs(None, JOBS_MAX, |_| true)?.items;
+            let jobs = store
+                .jobs(None, JOBS_MAX, &JobQuery::default(), |_| true)?
+                .items;
             let jobs: Vec<_> = jobs.into_iter().map(documents::job_summary).collect();
             let queued = dispatcher.queued(org, QUEUED_COUNTED_MAX)?.len();
             Ok(json!({ "jobs": jobs, "queued": queued, "running": dispatcher.running() }))

@@ -131,13 +131,11 @@ impl TestHost {
             logs: logs.clone(),
             release: Arc::clone(&release),
         };
-        let config = DispatcherConfig {
-            capacity: Resources {
-                cpu_cores: 2,
-                memory_bytes: 1 << 30,
-            },
-            attempts_max: 2,
+        let capacity = Resources {
+            cpu_cores: 2,
+            memory_bytes: 1 << 30,
         };
+        let config = DispatcherConfig::shared(capacity, 2);
         let dispatcher = Dispatcher::start(Arc::clone(&datastore), Arc::new(executor), config)
             .await
             .unwrap();
