@@ -24,7 +24,7 @@ impl Connection {
         })
     }
 
-    /// Sends a request made by [`post`] and gives the body of the answer, which must be a 200.
+    /// Sends a request made by [`post`] and gives the body of the answer, which must be a success.
     ///
     /// # Errors
     /// When the connection breaks or the answer is another.
@@ -48,7 +48,10 @@ impl Connection {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         ensure!(
-            status.contains(" 200"),
+            status
+                .split(' ')
+                .nth(1)
+                .is_some_and(|code| code.starts_with('2')),
             "{status}: {}",
             String::from_utf8_lossy(&body)
         );
