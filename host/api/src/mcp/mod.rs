@@ -33,6 +33,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
+use http_body_util::BodyExt;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
@@ -107,21 +108,23 @@ async fn serve(
         ));
     }
     let session = session_id(&parts.headers);
-    match &session {
-        Some(id) if !mcp.sessions.is_of(id, &caller) => {
-            return Err(Problem::not_found("session"));
-        }
-        None if parts.method == Method::POST => {
-            mcp.sessions.make_room(&mcp.manager, &caller).await?;
-        }
-        _ => {}
-    }
+    let mut in_use = match &session {
+        Some(id) => Some(
+            mcp.sessions
+                .enter(id, &caller)
+                .ok_or_else(|| Problem::not_found("session"))?,
+        ),
+        None => None,
+    };
     let method = parts.method.clone();
     parts.extensions.insert(caller);
     let request = Request::from_parts(parts, body);
     let response = mcp.service.handle(request).await;
-    if let Some(opened) = session_id(response.headers()) {
-        mcp.sessions.open(&opened, caller);
+    if session.is_none()
+        && let Some(opened) = session_id(response.headers())
+    {
+        let opened = mcp.sessions.open(&mcp.manager, &opened, caller).await?;
+        in_use = Some(opened);
     }
     if let Some(id) = session
         && method == Method::DELETE
@@ -129,7 +132,14 @@ async fn serve(
     {
         mcp.sessions.close(&id);
     }
-    Ok(response.map(Body::new).into_response())
+    // Streams take their time: a session is in use until its answer has been sent, or given up.
+    let response = response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _until_here = &in_use;
+            frame
+        }))
+    });
+    Ok(response.into_response())
 }
 
 fn session_id(headers: &HeaderMap) -> Option<String> {

@@ -44,7 +44,8 @@ fn messages(text: &str) -> Vec<Value> {
         .collect()
 }
 
-async fn open_session(host: &TestHost, token: &str) -> String {
+/// The message that opens a session.
+fn opening(token: &str) -> Request<Body> {
     let initialize = json!({
         "jsonrpc": "2.0", "id": 1, "method": "initialize",
         "params": {
@@ -53,7 +54,11 @@ async fn open_session(host: &TestHost, token: &str) -> String {
             "clientInfo": { "name": "test", "version": "1" },
         },
     });
-    let answer = host.send(message(token, None, &initialize)).await;
+    message(token, None, &initialize)
+}
+
+async fn open_session(host: &TestHost, token: &str) -> String {
+    let answer = host.send(opening(token)).await;
     let result = reply(&answer, 1)["result"].clone();
     assert_eq!(result["protocolVersion"], "2025-11-25");
     assert_eq!(result["serverInfo"]["name"], "bindery");
@@ -237,33 +242,72 @@ async fn pages_of_others_and_strangers_stay_outside() {
     }
 }
 
+/// Opens the stream on which a session is told things.
+async fn listen(host: &TestHost, session: &str) -> axum::response::Response {
+    let request = Request::builder()
+        .uri("/mcp")
+        .header(header::HOST, "host.test")
+        .header(header::AUTHORIZATION, format!("Bearer {}", host.token))
+        .header(header::ACCEPT, "text/event-stream")
+        .header("mcp-session-id", session)
+        .body(Body::empty())
+        .unwrap();
+    let response = host.router.clone().call(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    response
+}
+
 #[tokio::test]
-async fn sessions_of_one_token_are_bounded() {
+async fn the_session_that_was_idle_for_longest_makes_room_for_a_new_one() {
     let host = TestHost::start().await;
-    for _ in 0..64 {
-        open_session(&host, &host.token).await;
-    }
     let list = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/list" });
-    let answer = host.send(message(&host.token, None, &list)).await;
+    let mut sessions = Vec::new();
+    for _ in 0..64 {
+        sessions.push(open_session(&host, &host.token).await);
+    }
+    // The first is listened to, the second was used later than the third.
+    let stream = listen(&host, &sessions[0]).await;
+    ask(&host, &sessions[1], "tools/list", json!({})).await;
+    // What needs no session is answered and costs nobody his.
+    for _ in 0..3 {
+        let answer = host.send(message(&host.token, None, &list)).await;
+        assert_ne!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    }
+    let stranger = open_session(&host, &host.stranger().await).await;
+    sessions.push(open_session(&host, &host.token).await);
+    let gone = sessions.remove(2);
+    let answer = host.send(message(&host.token, Some(&gone), &list)).await;
+    assert_eq!(answer.problem(404), "not_found");
+    assert!(!sessions.contains(&stranger));
+    for session in &sessions {
+        ask(&host, session, "tools/list", json!({})).await;
+    }
+    drop(stream);
+}
+
+#[tokio::test]
+async fn sessions_that_are_in_use_are_not_put_aside_and_their_number_is_bounded() {
+    let host = TestHost::start().await;
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        let session = open_session(&host, &host.token).await;
+        streams.push(listen(&host, &session).await);
+    }
+    let answer = host.send(opening(&host.token)).await;
     assert_eq!(answer.problem(429), "too_many_sessions");
+    assert_eq!(answer.header("retry-after"), "60");
     // Another's are not counted.
     open_session(&host, &host.stranger().await).await;
+    // Whoever has gone away uses nothing.
+    streams.pop();
+    open_session(&host, &host.token).await;
 }
 
 #[tokio::test]
 async fn a_new_task_is_told_to_whoever_listens() {
     let host = TestHost::start().await;
     let session = open_session(&host, &host.token).await;
-    let request = Request::builder()
-        .uri("/mcp")
-        .header(header::HOST, "host.test")
-        .header(header::AUTHORIZATION, format!("Bearer {}", host.token))
-        .header(header::ACCEPT, "text/event-stream")
-        .header("mcp-session-id", &session)
-        .body(Body::empty())
-        .unwrap();
-    let response = host.router.clone().call(request).await.unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
+    let response = listen(&host, &session).await;
     let mut stream = response.into_body().into_data_stream();
     host.load_task("new.task");
     let heard = tokio::time::timeout(DEADLINE, async {
