@@ -23,6 +23,7 @@ mod http;
 mod load;
 mod loops;
 mod memory;
+mod modules;
 mod monitors;
 mod rubbish;
 mod traps;
