@@ -10,7 +10,7 @@
 //!
 //! [needs]
 //! engines = ["sleep"]
-//! hosts = ["api.example.org"]
+//! hosts = ["api.example.org", "data.example.org:8443"]
 //!
 //! [needs.assets.dictionary]
 //! digest = "sha256:…"
@@ -132,8 +132,8 @@ pub struct Contract {
     pub patch: u64,
 }
 
-/// A host that a plugin talks to: `api.example.org` or `api.example.org:8443`. No patterns: an
-/// admin grants what is written there.
+/// A host that a plugin talks to by `wasi:http` while it computes: `api.example.org` is TLS at port
+/// 443, `api.example.org:8443` is that port. No patterns: an admin grants what is written there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostName {
     pub host: String,

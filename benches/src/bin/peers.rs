@@ -34,7 +34,7 @@ use bindery_bindings::{
     host::bindery::task::types::Request as WitRequest,
 };
 use bindery_core::{Batch, Column, ColumnData, Request};
-use bindery_runtime::{FileGrants, Runtime, RuntimeConfig};
+use bindery_runtime::{CallGrants, Runtime, RuntimeConfig};
 use bindery_testkit::{HostBuilder, TestHost};
 use serde_json::{Value, json};
 
@@ -139,7 +139,7 @@ async fn columns(request: &Request, rows: usize, extism: &Times) -> Result<Strin
         .open_session(
             request,
             None,
-            FileGrants::default(),
+            CallGrants::default(),
             Duration::from_secs(600),
             Box::new(|_, _| {}),
         )

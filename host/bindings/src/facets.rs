@@ -1,7 +1,8 @@
 //! One facet of a component, whichever version of the contract it was built for.
 //!
 //! A facet is found by the name under which a component exports it, at load; from then on callers
-//! see the current types only. What is called is decided by one `match` for each function.
+//! see the current types only. Which version is called is decided in one place, by [`of_either!`];
+//! a function says what is called, and what of its answer changed since the first contract.
 
 use wasmtime::{
     Store,
@@ -121,6 +122,30 @@ facet!(
 /// The outer error is the guest's end; the inner one its word.
 type Said<T, E> = wasmtime::Result<Result<T, E>>;
 
+/// Calls the same function of whichever version a component was built for. What follows it makes
+/// the current type of what the first contract says, or of what it is given; where nothing
+/// follows, the types are the same.
+macro_rules! of_either {
+    ($running:expr, |$facet:ident| $call:expr) => {
+        of_either!($running, |$facet| $call, first | said | said)
+    };
+    ($running:expr, |$facet:ident| $call:expr, first |$said:ident| $current:expr) => {
+        of_either!($running, |$facet| $call, first | $facet | $call, |$said| {
+            $current
+        })
+    };
+    ($running:expr, |$facet:ident| $call:expr,
+        first |$first:ident| $first_call:expr, |$said:ident| $current:expr) => {
+        Ok(match $running {
+            Self::V0_1($first) => {
+                let $said = $first_call.await?;
+                $current
+            }
+            Self::V0_2($facet) => $call.await?,
+        })
+    };
+}
+
 #[allow(
     clippy::missing_errors_doc,
     reason = "the outer error is always the guest's end"
@@ -130,10 +155,11 @@ impl RunningDefinition {
         &self,
         store: &mut Store<T>,
     ) -> wasmtime::Result<Vec<TaskDefinition>> {
-        Ok(match self {
-            Self::V0_1(facet) => all(facet.bindery_task_definition().call_describe(store).await?),
-            Self::V0_2(facet) => facet.bindery_task_definition().call_describe(store).await?,
-        })
+        of_either!(
+            self,
+            |facet| facet.bindery_task_definition().call_describe(store),
+            first | said | all(said)
+        )
     }
 
     pub async fn validate<T: Send>(
@@ -141,19 +167,13 @@ impl RunningDefinition {
         store: &mut Store<T>,
         request: &Request,
     ) -> Said<Normalised, Vec<Violation>> {
-        Ok(match self {
-            Self::V0_1(facet) => facet
+        of_either!(
+            self,
+            |facet| facet
                 .bindery_task_definition()
-                .call_validate(store, request)
-                .await?
-                .map(Into::into),
-            Self::V0_2(facet) => {
-                facet
-                    .bindery_task_definition()
-                    .call_validate(store, request)
-                    .await?
-            }
-        })
+                .call_validate(store, request),
+            first | said | said.map(Into::into)
+        )
     }
 }
 
@@ -168,22 +188,18 @@ impl RunningEngine {
         request: &Request,
         done: &[StepOutcome],
     ) -> Said<Decision, Error> {
-        Ok(match self {
-            Self::V0_1(facet) => {
-                let done = all(done.to_vec());
-                facet
+        of_either!(
+            self,
+            |facet| facet
+                .bindery_task_engine_task()
+                .call_next(store, request, done),
+            first
+                | facet
+                | facet
                     .bindery_task_engine_task()
-                    .call_next(store, request, &done)
-                    .await?
-                    .map(Into::into)
-            }
-            Self::V0_2(facet) => {
-                facet
-                    .bindery_task_engine_task()
-                    .call_next(store, request, done)
-                    .await?
-            }
-        })
+                    .call_next(store, request, &all(done.to_vec())),
+            |said| said.map(Into::into)
+        )
     }
 
     pub async fn parse<T: Send>(
@@ -192,17 +208,20 @@ impl RunningEngine {
         request: &Request,
         outcomes: &[StepOutcome],
     ) -> Said<Vec<ItemOutcome>, Error> {
-        match self {
-            Self::V0_1(facet) => {
-                let outcomes = all(outcomes.to_vec());
-                let task = facet.bindery_task_engine_task();
-                task.call_parse(store, request, &outcomes).await
-            }
-            Self::V0_2(facet) => {
-                let task = facet.bindery_task_engine_task();
-                task.call_parse(store, request, outcomes).await
-            }
-        }
+        of_either!(
+            self,
+            |facet| facet
+                .bindery_task_engine_task()
+                .call_parse(store, request, outcomes),
+            first
+                | facet
+                | facet.bindery_task_engine_task().call_parse(
+                    store,
+                    request,
+                    &all(outcomes.to_vec())
+                ),
+            |said| said
+        )
     }
 
     /// A monitor of one step.
@@ -212,16 +231,10 @@ impl RunningEngine {
         request: &Request,
         step: &str,
     ) -> wasmtime::Result<ResourceAny> {
-        match self {
-            Self::V0_1(facet) => {
-                let monitors = facet.bindery_task_engine_task().monitor();
-                monitors.call_constructor(store, request, step).await
-            }
-            Self::V0_2(facet) => {
-                let monitors = facet.bindery_task_engine_task().monitor();
-                monitors.call_constructor(store, request, step).await
-            }
-        }
+        of_either!(self, |facet| facet
+            .bindery_task_engine_task()
+            .monitor()
+            .call_constructor(store, request, step))
     }
 
     pub async fn feed<T: Send>(
@@ -231,17 +244,22 @@ impl RunningEngine {
         stream: OutputStream,
         bytes: &[u8],
     ) -> wasmtime::Result<Vec<Signal>> {
-        Ok(match self {
-            Self::V0_1(facet) => {
-                let monitors = facet.bindery_task_engine_task().monitor();
-                let signals = monitors.call_feed(store, monitor, stream.into(), bytes);
-                all(signals.await?)
-            }
-            Self::V0_2(facet) => {
-                let monitors = facet.bindery_task_engine_task().monitor();
-                monitors.call_feed(store, monitor, stream, bytes).await?
-            }
-        })
+        of_either!(
+            self,
+            |facet| facet
+                .bindery_task_engine_task()
+                .monitor()
+                .call_feed(store, monitor, stream, bytes),
+            first
+                | facet
+                | facet.bindery_task_engine_task().monitor().call_feed(
+                    store,
+                    monitor,
+                    stream.into(),
+                    bytes
+                ),
+            |said| all(said)
+        )
     }
 }
 
@@ -256,16 +274,11 @@ impl RunningCompute {
         store: &mut Store<T>,
         task: &str,
     ) -> wasmtime::Result<SessionProfile> {
-        Ok(match self {
-            Self::V0_1(facet) => {
-                let compute = facet.bindery_task_compute_task();
-                compute.call_profile(store, task).await?.into()
-            }
-            Self::V0_2(facet) => {
-                let compute = facet.bindery_task_compute_task();
-                compute.call_profile(store, task).await?
-            }
-        })
+        of_either!(
+            self,
+            |facet| facet.bindery_task_compute_task().call_profile(store, task),
+            first | said | said.into()
+        )
     }
 
     pub async fn open<T: Send>(
@@ -273,16 +286,10 @@ impl RunningCompute {
         store: &mut Store<T>,
         request: &Request,
     ) -> Said<ResourceAny, Error> {
-        match self {
-            Self::V0_1(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_open(store, request).await
-            }
-            Self::V0_2(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_open(store, request).await
-            }
-        }
+        of_either!(self, |facet| facet
+            .bindery_task_compute_task()
+            .session()
+            .call_open(store, request))
     }
 
     pub async fn restore<T: Send>(
@@ -291,16 +298,10 @@ impl RunningCompute {
         request: &Request,
         state: &[u8],
     ) -> Said<ResourceAny, Error> {
-        match self {
-            Self::V0_1(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_restore(store, request, state).await
-            }
-            Self::V0_2(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_restore(store, request, state).await
-            }
-        }
+        of_either!(self, |facet| facet
+            .bindery_task_compute_task()
+            .session()
+            .call_restore(store, request, state))
     }
 
     pub async fn push<T: Send>(
@@ -309,17 +310,21 @@ impl RunningCompute {
         session: ResourceAny,
         batch: Batch,
     ) -> Said<Vec<Batch>, Error> {
-        Ok(match self {
-            Self::V0_1(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                let batch = batch.into();
-                sessions.call_push(store, session, &batch).await?.map(all)
-            }
-            Self::V0_2(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_push(store, session, &batch).await?
-            }
-        })
+        of_either!(
+            self,
+            |facet| facet
+                .bindery_task_compute_task()
+                .session()
+                .call_push(store, session, &batch),
+            first
+                | facet
+                | facet.bindery_task_compute_task().session().call_push(
+                    store,
+                    session,
+                    &batch.into()
+                ),
+            |said| said.map(all)
+        )
     }
 
     pub async fn flush<T: Send>(
@@ -327,16 +332,14 @@ impl RunningCompute {
         store: &mut Store<T>,
         session: ResourceAny,
     ) -> Said<Vec<Batch>, Error> {
-        Ok(match self {
-            Self::V0_1(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_flush(store, session).await?.map(all)
-            }
-            Self::V0_2(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_flush(store, session).await?
-            }
-        })
+        of_either!(
+            self,
+            |facet| facet
+                .bindery_task_compute_task()
+                .session()
+                .call_flush(store, session),
+            first | said | said.map(all)
+        )
     }
 
     pub async fn save<T: Send>(
@@ -344,16 +347,10 @@ impl RunningCompute {
         store: &mut Store<T>,
         session: ResourceAny,
     ) -> Said<Vec<u8>, Error> {
-        match self {
-            Self::V0_1(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_save(store, session).await
-            }
-            Self::V0_2(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_save(store, session).await
-            }
-        }
+        of_either!(self, |facet| facet
+            .bindery_task_compute_task()
+            .session()
+            .call_save(store, session))
     }
 
     pub async fn partial<T: Send>(
@@ -361,16 +358,10 @@ impl RunningCompute {
         store: &mut Store<T>,
         session: ResourceAny,
     ) -> Said<Vec<u8>, Error> {
-        match self {
-            Self::V0_1(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_partial(store, session).await
-            }
-            Self::V0_2(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_partial(store, session).await
-            }
-        }
+        of_either!(self, |facet| facet
+            .bindery_task_compute_task()
+            .session()
+            .call_partial(store, session))
     }
 
     pub async fn finish<T: Send>(
@@ -378,16 +369,10 @@ impl RunningCompute {
         store: &mut Store<T>,
         session: ResourceAny,
     ) -> Said<Vec<ItemOutcome>, Error> {
-        match self {
-            Self::V0_1(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_finish(store, session).await
-            }
-            Self::V0_2(facet) => {
-                let sessions = facet.bindery_task_compute_task().session();
-                sessions.call_finish(store, session).await
-            }
-        }
+        of_either!(self, |facet| facet
+            .bindery_task_compute_task()
+            .session()
+            .call_finish(store, session))
     }
 }
 
@@ -400,19 +385,11 @@ impl RunningFormat {
         &self,
         store: &mut Store<T>,
     ) -> wasmtime::Result<FormatDescription> {
-        Ok(match self {
-            Self::V0_1(facet) => facet
-                .bindery_task_format()
-                .call_describe_formats(store)
-                .await?
-                .into(),
-            Self::V0_2(facet) => {
-                facet
-                    .bindery_task_format()
-                    .call_describe_formats(store)
-                    .await?
-            }
-        })
+        of_either!(
+            self,
+            |facet| facet.bindery_task_format().call_describe_formats(store),
+            first | said | said.into()
+        )
     }
 
     pub async fn sniff<T: Send>(
@@ -421,19 +398,13 @@ impl RunningFormat {
         head: &[u8],
         file_name: &str,
     ) -> wasmtime::Result<Option<Sniffed>> {
-        Ok(match self {
-            Self::V0_1(facet) => facet
+        of_either!(
+            self,
+            |facet| facet
                 .bindery_task_format()
-                .call_sniff(store, head, file_name)
-                .await?
-                .map(Into::into),
-            Self::V0_2(facet) => {
-                facet
-                    .bindery_task_format()
-                    .call_sniff(store, head, file_name)
-                    .await?
-            }
-        })
+                .call_sniff(store, head, file_name),
+            first | said | said.map(Into::into)
+        )
     }
 
     pub async fn inspect<T: Send>(
@@ -442,20 +413,13 @@ impl RunningFormat {
         path: &str,
         file_name: &str,
     ) -> Said<Inspection, Vec<Fault>> {
-        Ok(match self {
-            Self::V0_1(facet) => facet
+        of_either!(
+            self,
+            |facet| facet
                 .bindery_task_format()
-                .call_inspect(store, path, file_name)
-                .await?
-                .map(Into::into)
-                .map_err(all),
-            Self::V0_2(facet) => {
-                facet
-                    .bindery_task_format()
-                    .call_inspect(store, path, file_name)
-                    .await?
-            }
-        })
+                .call_inspect(store, path, file_name),
+            first | said | said.map(Into::into).map_err(all)
+        )
     }
 
     /// The records of a file, as a stream.
@@ -465,21 +429,14 @@ impl RunningFormat {
         path: &str,
         file_name: &str,
     ) -> Said<ResourceAny, Vec<Fault>> {
-        Ok(match self {
-            Self::V0_1(facet) => facet
+        of_either!(
+            self,
+            |facet| facet
                 .bindery_task_format()
                 .records()
-                .call_open(store, path, file_name)
-                .await?
-                .map_err(all),
-            Self::V0_2(facet) => {
-                facet
-                    .bindery_task_format()
-                    .records()
-                    .call_open(store, path, file_name)
-                    .await?
-            }
-        })
+                .call_open(store, path, file_name),
+            first | said | said.map_err(all)
+        )
     }
 
     pub async fn next<T: Send>(
@@ -488,15 +445,13 @@ impl RunningFormat {
         records: ResourceAny,
         max: u32,
     ) -> wasmtime::Result<Vec<RecordEntry>> {
-        Ok(match self {
-            Self::V0_1(facet) => {
-                let stream = facet.bindery_task_format().records();
-                all(stream.call_next(store, records, max, false).await?)
-            }
-            Self::V0_2(facet) => {
-                let stream = facet.bindery_task_format().records();
-                stream.call_next(store, records, max, false).await?
-            }
-        })
+        of_either!(
+            self,
+            |facet| facet
+                .bindery_task_format()
+                .records()
+                .call_next(store, records, max, false),
+            first | said | all(said)
+        )
     }
 }

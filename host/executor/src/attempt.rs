@@ -18,8 +18,8 @@ use bindery_dispatcher::{
 };
 use bindery_engines::{Engines, StepFiles, StepReport, StepRunError, StepSink};
 use bindery_runtime::{
-    Catalog, FileGrants, GuestFailure, GuestLine, MonitorFeed, PlanCall, PlanDriver, PlanEnd,
-    Plugin, RunDirectories, TrapKind, refuse_links,
+    CallGrants, Catalog, GuestFailure, GuestLine, HttpHosts, MonitorFeed, PlanCall, PlanDriver,
+    PlanEnd, Plugin, Resident, RunDirectories, TrapKind, refuse_links,
 };
 use bindery_sandbox::RunError;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -50,7 +50,7 @@ pub struct ExecutorConfig {
 pub trait PinnedPlugins: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When it is known and cannot be loaded.
-    async fn pinned(&self, component: &Digest) -> Result<Option<Arc<Plugin>>, String>;
+    async fn pinned(&self, component: &Digest) -> Result<Option<Resident>, String>;
 }
 
 /// See the module.
@@ -87,6 +87,7 @@ struct Ledger {
 struct Begun {
     definition: Arc<TaskDefinition>,
     plugin: Arc<Plugin>,
+    hosts: HttpHosts,
 }
 
 /// All that the parts of one attempt need.
@@ -236,13 +237,14 @@ impl HostExecutor {
     async fn entry(&self, record: &ExecutionRecord) -> Result<Begun, Failure> {
         let digest: Digest = record.plugin.parse().map_err(host_fault)?;
         let version: Version = record.task_version.parse().map_err(host_fault)?;
-        let plugin = match (self.catalog.resident(&digest), &self.pinned) {
-            (Some(resident), _) => Some(resident.plugin),
+        let resident = match (self.catalog.resident(&digest), &self.pinned) {
+            (Some(resident), _) => Some(resident),
             (None, Some(pinned)) => pinned.pinned(&digest).await.map_err(host_fault)?,
             (None, None) => None,
         };
-        plugin
-            .and_then(|plugin| {
+        resident
+            .and_then(|resident| {
+                let plugin = resident.plugin;
                 let definition = plugin
                     .tasks()
                     .iter()
@@ -250,6 +252,7 @@ impl HostExecutor {
                 Some(Begun {
                     definition: Arc::clone(definition),
                     plugin,
+                    hosts: resident.provenance.hosts.clone(),
                 })
             })
             .ok_or_else(|| {
@@ -503,7 +506,10 @@ async fn run_compute(
     let (sender, mut told) = tokio::sync::watch::channel((0.0_f32, String::new()));
     let computing = attempt.entry.plugin.compute(
         &attempt.request,
-        attempt.grants(),
+        CallGrants {
+            hosts: attempt.entry.hosts.clone(),
+            ..attempt.grants()
+        },
         wall,
         Box::new(move |done, word| {
             sender.send_replace((done, word.to_owned()));
@@ -534,7 +540,7 @@ async fn run_compute(
 }
 
 impl Attempt<'_> {
-    fn grants(&self) -> FileGrants {
+    fn grants(&self) -> CallGrants {
         self.directories.grants()
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bindery_core::Digest;
 use bindery_datastore::{CommitError, Database, Transaction};
-use bindery_runtime::{CatalogError, Plugin, Provenance, Resident};
+use bindery_runtime::{CatalogError, HttpHost, Plugin, Provenance, Resident};
 use jiff::Timestamp;
 use semver::Version;
 
@@ -308,6 +308,13 @@ pub(crate) fn resident(record: &VersionRecord, plugin: Arc<Plugin>) -> Resident 
             version: record.version.clone(),
             package: record.digest.0,
             permissions: record.sheet.grants(),
+            // As the manifest's names are: one that is not, from a damaged record, grants nothing.
+            hosts: record
+                .sheet
+                .hosts
+                .iter()
+                .filter_map(|host| host.parse::<HttpHost>().ok())
+                .collect(),
             unsigned: record.trust == TrustRecord::Development,
         }),
         plugin,

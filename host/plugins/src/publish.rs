@@ -395,7 +395,11 @@ impl Inner {
         records: &[VersionRecord],
     ) -> Result<Tried, PublishError> {
         let (plugin, compile) = self
-            .load(package.component(), package.component_digest())
+            .load(
+                package.component(),
+                package.component_digest(),
+                !package.manifest().needs.hosts.is_empty(),
+            )
             .await?;
         let sheet =
             Sheet::of(package.manifest(), &plugin).map_err(PublishError::NeedsUndeclared)?;
@@ -471,7 +475,7 @@ impl Inner {
             }
             .into());
         }
-        let (plugin, compile) = self.load(&component, digest).await?;
+        let (plugin, compile) = self.load(&component, digest, false).await?;
         let manifest = manifest_of(&plugin);
         Ok(Wrapped::Package {
             package: Package::from_component(&manifest, component)?,

@@ -1,7 +1,8 @@
 //! The permission sheet: what a plugin asks for, and what is new in it.
 //!
 //! Every component may import what Rust's standard library pulls in and the contract itself; both
-//! open nothing but the directories of a call, and other imports do not load. Those are listed and
+//! open nothing but the directories of a call. `wasi:http` is for packages that name hosts, and opens
+//! those. Other imports do not load. Those are listed and
 //! never asked about. What an admin is asked about is what reaches beyond the instance: engines,
 //! hosts, reference data.
 

@@ -15,7 +15,9 @@ use bindery_core::Digest;
 use bindery_datastore::{Database, Datastore, RangeQuery};
 use bindery_engines::Engines;
 use bindery_registry::{Package, TrustPolicy, judge};
-use bindery_runtime::{COMPONENT_BYTES_MAX, Catalog, HealthReading, LoadError, Plugin, Runtime};
+use bindery_runtime::{
+    COMPONENT_BYTES_MAX, Catalog, HealthReading, LoadError, Plugin, Resident, Runtime,
+};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -375,17 +377,22 @@ impl PluginStore {
     ///
     /// # Errors
     /// When it is known and cannot be loaded, or must not be any more.
-    pub async fn pinned(&self, component: &Digest) -> Result<Option<Arc<Plugin>>, ChangeError> {
+    pub async fn pinned(&self, component: &Digest) -> Result<Option<Resident>, ChangeError> {
         let record = {
             let records = self.inner.records.read();
             let found = records
                 .values()
                 .flatten()
-                .find(|record| record.component.0 == *component);
+                // Nothing began with a version that was never approved, and what it asks for was
+                // never granted.
+                .find(|record| record.component.0 == *component && record.growth.is_empty());
             found.cloned()
         };
         match record {
-            Some(record) => self.inner.plugin_of(&record).await.map(Some),
+            Some(record) => {
+                let plugin = self.inner.plugin_of(&record).await?;
+                Ok(Some(resident(&record, plugin)))
+            }
             None => Ok(None),
         }
     }
@@ -495,7 +502,11 @@ impl Inner {
         if let Some(plugin) = self.in_use(&record.component.0) {
             return Ok(plugin);
         }
-        match self.load(package.component(), record.component.0).await {
+        let lends_http = !package.manifest().needs.hosts.is_empty();
+        match self
+            .load(package.component(), record.component.0, lends_http)
+            .await
+        {
             Ok((plugin, _)) => Ok(plugin),
             Err(PublishError::Load(error)) => Err(ChangeError::Load(error)),
             Err(PublishError::Store(fault)) => Err(fault.into()),
@@ -503,11 +514,13 @@ impl Inner {
         }
     }
 
-    /// Loads a component, compiled before or now; gives how it was compiled.
+    /// Loads a component, compiled before or now; gives how it was compiled. `lends_http` says
+    /// whether its package asks for hosts.
     pub(crate) async fn load(
         &self,
         component: &Bytes,
         digest: Digest,
+        lends_http: bool,
     ) -> Result<(Arc<Plugin>, crate::CompileReport), PublishError> {
         if component.len() > COMPONENT_BYTES_MAX {
             return Err(PublishError::Load(LoadError::TooLarge {
@@ -521,9 +534,15 @@ impl Inner {
             milliseconds: 0.0,
         };
         if let Some(plugin) = self.in_use(&digest) {
-            return Ok((plugin, report));
+            // Loaded for another package of the same component, which may ask for more.
+            return match plugin.import_of_http().filter(|_| !lends_http) {
+                Some(import) => Err(PublishError::Load(LoadError::ImportNotGranted(
+                    import.to_owned(),
+                ))),
+                None => Ok((plugin, report)),
+            };
         }
-        let runtime = &self.runtime;
+        let runtime = self.runtime.lending_http(lends_http);
         let cached = runtime
             .load_cached(digest, size_bytes)
             .await

@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use bindery_blobs::Blobs;
-use bindery_core::TaskRef;
+use bindery_core::{Digest, TaskRef};
 use bindery_datastore::{Database, Datastore, EventQuery, MemoryDatastore};
 use bindery_plugins::{
     ChangeError, Compiler, PluginStore, PluginsConfig, PluginsParts, PublishError, PublishOptions,
@@ -338,6 +338,58 @@ async fn versions_do_not_go_back_or_change_and_another_package_takes_no_task() {
     assert_eq!(report.growth, Vec::<String>::new());
 }
 
+/// `wasi:http` is for packages that name hosts, and each name is asked about.
+#[tokio::test]
+async fn requests_go_to_hosts_that_were_granted() {
+    let shelf = Shelf::open().await;
+    let asks = || Bytes::from(bindery_guests_build::guest("good_http").unwrap());
+    let hosts = |names: &str| format!("hosts = [{names}]");
+    refused(
+        shelf.signed(package("1.0.1000", "", asks())).await,
+        "import_not_granted",
+    );
+    let first = package("1.0.1000", &hosts("\"api.example.org\""), asks());
+    let live = shelf.signed(first).await.unwrap();
+    assert_eq!(live.record.status, VersionStatus::Enabled);
+    assert_eq!(live.record.sheet.hosts, ["api.example.org"]);
+    let granted = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+    let resident = || shelf.catalog.resident(&Digest::of(&asks())).unwrap();
+    let provenance = resident().provenance;
+    assert_eq!(provenance.hosts, granted(&["api.example.org"]));
+    assert_eq!(provenance.permissions, ["host:api.example.org"]);
+
+    let both = hosts("\"api.example.org\", \"cache.example.org:8443\"");
+    let more = package("1.0.1001", &both, asks());
+    let waits = shelf.signed(more).await.unwrap();
+    assert_eq!(waits.record.status, VersionStatus::Pending);
+    assert_eq!(waits.record.growth, ["host:cache.example.org:8443"]);
+    // The component is the same, and what it may do is not.
+    assert_eq!(
+        resident().provenance.hosts,
+        granted(&["api.example.org"]),
+        "not yet"
+    );
+    let pinned = shelf.store.pinned(&Digest::of(&asks())).await.unwrap();
+    assert_eq!(
+        pinned.unwrap().provenance.hosts,
+        granted(&["api.example.org"])
+    );
+    shelf
+        .store
+        .approve("test.hot-load", None, "admin")
+        .await
+        .unwrap();
+    assert_eq!(
+        resident().provenance.hosts,
+        granted(&["api.example.org", "cache.example.org:8443"])
+    );
+    // It is loaded, and still not for a package that names no hosts.
+    refused(
+        shelf.signed(package("1.0.1002", "", asks())).await,
+        "import_not_granted",
+    );
+}
+
 #[tokio::test]
 async fn a_number_means_one_content_also_while_it_is_written() {
     let shelf = Shelf::open().await;
@@ -493,7 +545,7 @@ async fn only_so_many_versions_stay_live_and_each_is_still_there() {
     let first = first.unwrap();
     // What began with it ends with it.
     let pinned = shelf.store.pinned(&first.component.0).await.unwrap();
-    assert_eq!(pinned.unwrap().digest(), first.component.0);
+    assert_eq!(pinned.unwrap().plugin.digest(), first.component.0);
     shelf
         .store
         .enable("test.hot-load", Some(&first.version), "admin")

@@ -16,21 +16,25 @@ use tokio::{
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::{
-    CallLimits, GuestFailure, GuestLine, Runtime,
+    CallLimits, GuestFailure, GuestLine, HttpHosts, Runtime,
     engine::TICK,
     failure::{DeadlineExceeded, classify},
+    http::GuestHttp,
     state::GuestState,
 };
 
 /// How many ticks pass between two looks at what a guest has left on disk.
 const DISK_CHECK_TICKS: u64 = 10;
 
-/// Directories of the host that a guest sees as `/in` (read-only), `/work` and `/out`.
+/// What one call may use beyond its own instance: directories of the host, which the guest sees as
+/// `/in` (read-only), `/work` and `/out`, and other machines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FileGrants {
+pub struct CallGrants {
     pub input: Option<PathBuf>,
     pub work: Option<PathBuf>,
     pub out: Option<PathBuf>,
+    /// Hosts that it may send requests to. Only computing may; elsewhere they are not looked at.
+    pub hosts: HttpHosts,
 }
 
 /// What every call needs beside its own arguments.
@@ -38,7 +42,7 @@ pub struct FileGrants {
 pub(crate) struct CallSpec {
     pub(crate) phase: &'static str,
     pub(crate) limits: CallLimits,
-    pub(crate) grants: FileGrants,
+    pub(crate) grants: CallGrants,
     pub(crate) seed: u64,
     pub(crate) digest: Digest,
 }
@@ -201,6 +205,7 @@ impl Runtime {
             Some(Ok(Ok(value))) => value?,
         };
         let state = store.data_mut();
+        let (bytes_in, bytes_out) = state.http.bytes();
         if let Some(limit) = state.disk.exceeded() {
             return Err(classify(
                 spec.phase,
@@ -215,8 +220,8 @@ impl Runtime {
                 wall_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
                 cpu_us: thread_cpu_us().saturating_sub(cpu_before),
                 peak_memory_bytes: state.memory.peak_bytes(),
-                bytes_in: 0,
-                bytes_out: 0,
+                bytes_in,
+                bytes_out,
                 fresh: Some(true),
                 digest: Some(spec.digest),
             },
@@ -227,7 +232,8 @@ impl Runtime {
     /// A store with the limits of this call; its deadline starts now. On the thread that makes
     /// the call.
     pub(crate) fn store(&self, spec: &CallSpec) -> Result<Store<GuestState>, GuestFailure> {
-        let state = GuestState::new(&spec.grants, spec.seed, &spec.limits)
+        let http = GuestHttp::new(&self.shared.http, &spec.grants.hosts);
+        let state = GuestState::new(&spec.grants, spec.seed, &spec.limits, http)
             .map_err(|error| GuestFailure::host(spec.phase, error))?;
         let mut store = Store::new(&self.shared.engine, state);
         store.limiter(|state| &mut state.memory);

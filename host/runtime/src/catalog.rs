@@ -19,7 +19,7 @@ use bindery_core::{Collection, Digest, TaskDefinition, TaskRef, definition::File
 use parking_lot::Mutex;
 use semver::Version;
 
-use crate::{FileGrants, GuestFailure, Plugin};
+use crate::{CallGrants, GuestFailure, HttpHosts, Plugin};
 
 /// What is known of the package that a plugin came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Provenance {
     pub package: Digest,
     /// What it was granted, for people.
     pub permissions: Vec<String>,
+    /// Hosts that its tasks may send requests to while they compute.
+    pub hosts: HttpHosts,
     /// Nobody vouches for it: it is here because the host runs for development.
     pub unsigned: bool,
 }
@@ -192,6 +194,7 @@ impl Catalog {
                 version: Version::new(0, 0, 0),
                 package: digest,
                 permissions: Vec::new(),
+                hosts: HttpHosts::default(),
                 unsigned: true,
             }),
             plugin: Arc::clone(plugin),
@@ -369,10 +372,9 @@ impl Catalog {
         let Some(plugin) = plugin else {
             return Ok(None);
         };
-        let grants = FileGrants {
+        let grants = CallGrants {
             input: Some(directory.to_owned()),
-            work: None,
-            out: None,
+            ..CallGrants::default()
         };
         plugin
             .inspect(grants, path.to_owned(), file_name.to_owned())

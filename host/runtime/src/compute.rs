@@ -8,7 +8,7 @@ use std::time::Duration;
 use bindery_bindings::{convert, host::bindery::task::types as wit};
 use bindery_core::{CostReceipt, GuestError, ItemOutcome, Request};
 
-use crate::{FileGrants, GuestFailure, GuestLine, Plugin};
+use crate::{CallGrants, GuestFailure, GuestLine, Plugin};
 
 /// A callback that hears of progress: share done and a word about it.
 pub type ProgressSink = Box<dyn FnMut(f32, &str) + Send + Sync>;
@@ -21,7 +21,7 @@ impl Plugin {
     pub async fn compute(
         &self,
         request: &Request,
-        grants: FileGrants,
+        grants: CallGrants,
         wall: Duration,
         progress: ProgressSink,
     ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
@@ -34,7 +34,7 @@ impl Plugin {
     async fn compute_uncounted(
         &self,
         request: &Request,
-        grants: FileGrants,
+        grants: CallGrants,
         wall: Duration,
         progress: ProgressSink,
     ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
@@ -44,15 +44,11 @@ impl Plugin {
             .clone()
             .ok_or_else(|| GuestFailure::host(PHASE, "the plugin has no compute tasks"))?;
         let asked = wit::Request::from(request);
+        let limits = self.limits().compute.with_wall(wall);
         let answer = self
             .runtime
             .call(
-                self.spec(
-                    PHASE,
-                    self.limits().compute.with_wall(wall),
-                    grants,
-                    request.seed,
-                ),
+                self.spec_with_hosts(PHASE, limits, grants, request.seed),
                 async move |store| {
                     store.data_mut().progress = Some(progress);
                     let facet = facet.instantiate(store).await?;

@@ -9,7 +9,7 @@ use std::{
 use bindery_core::Artifact;
 use tempfile::TempDir;
 
-use crate::FileGrants;
+use crate::{CallGrants, HttpHosts};
 
 /// Entries of a work directory; the guest's own limit is the same.
 const ENTRIES_MAX: usize = 65_536;
@@ -52,13 +52,14 @@ impl RunDirectories {
         self.root.path().join("out")
     }
 
-    /// All three, as a guest sees them.
+    /// All three, as a guest sees them, and no hosts.
     #[must_use]
-    pub fn grants(&self) -> FileGrants {
-        FileGrants {
+    pub fn grants(&self) -> CallGrants {
+        CallGrants {
             input: Some(self.input()),
             work: Some(self.work()),
             out: Some(self.out()),
+            hosts: HttpHosts::default(),
         }
     }
 

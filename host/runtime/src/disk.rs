@@ -23,7 +23,7 @@ use wasmtime_wasi::{
     },
 };
 
-use crate::{FileGrants, failure::DiskLimitExceeded, state::GuestState};
+use crate::{CallGrants, failure::DiskLimitExceeded, state::GuestState};
 
 /// Directory entries looked at when measuring; a guest with more is over its limit.
 const ENTRIES_MAX: u64 = 65_536;
@@ -51,7 +51,7 @@ struct Used {
 }
 
 impl DiskMeter {
-    pub(crate) fn start(grants: &FileGrants, limit_bytes: u64) -> Self {
+    pub(crate) fn start(grants: &CallGrants, limit_bytes: u64) -> Self {
         let directories: Vec<PathBuf> = [&grants.work, &grants.out]
             .into_iter()
             .flatten()
@@ -197,9 +197,9 @@ mod tests {
     use super::*;
 
     fn meter(directory: &Path, limit_bytes: u64) -> DiskMeter {
-        let grants = FileGrants {
+        let grants = CallGrants {
             work: Some(directory.to_owned()),
-            ..FileGrants::default()
+            ..CallGrants::default()
         };
         DiskMeter::start(&grants, limit_bytes)
     }

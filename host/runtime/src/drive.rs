@@ -11,7 +11,7 @@ use bindery_core::{
     step::{Decision, Step, StepOutcome},
 };
 
-use crate::{FileGrants, GuestFailure, GuestLine, Plugin};
+use crate::{CallGrants, GuestFailure, GuestLine, Plugin};
 
 /// The guest calls of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Plugin {
     pub async fn run_plan<D: PlanDriver>(
         &self,
         request: &Request,
-        grants: FileGrants,
+        grants: CallGrants,
         driver: &mut D,
     ) -> Result<(Vec<ItemOutcome>, Vec<StepOutcome>), PlanEnd<D::Stop>> {
         let mut done: Vec<StepOutcome> = Vec::new();

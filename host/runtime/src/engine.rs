@@ -16,7 +16,8 @@ use wasmtime::{
 };
 
 use crate::{
-    BreakWatch, LimitClasses, cache::CompileCache, disk::note_opened_files, state::GuestState,
+    BreakWatch, HttpConfig, LimitClasses, cache::CompileCache, disk::note_opened_files,
+    http::HttpShared, state::GuestState,
 };
 
 /// How often the epoch moves: a guest that loops is noticed within one tick of its deadline.
@@ -34,6 +35,8 @@ pub struct RuntimeConfig {
     pub sessions_max: usize,
     /// What calls may use.
     pub limits: LimitClasses,
+    /// Requests of guests to hosts that they were granted.
+    pub http: HttpConfig,
 }
 
 impl Default for RuntimeConfig {
@@ -44,6 +47,7 @@ impl Default for RuntimeConfig {
             calls_max: cores * 2,
             sessions_max: 256,
             limits: LimitClasses::default(),
+            http: HttpConfig::default(),
         }
     }
 }
@@ -64,6 +68,8 @@ pub enum RuntimeError {
 #[derive(Clone)]
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
+    /// Whether components that are loaded through this may import `wasi:http`.
+    pub(crate) lends_http: bool,
 }
 
 pub(crate) struct Shared {
@@ -76,6 +82,7 @@ pub(crate) struct Shared {
     /// Permits for monitors; a step whose monitor gets none runs without progress.
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) limits: LimitClasses,
+    pub(crate) http: Arc<HttpShared>,
     /// Told of breaks; set once, by whoever watches.
     pub(crate) watch: OnceLock<Arc<dyn BreakWatch>>,
     stop: Arc<AtomicBool>,
@@ -99,6 +106,8 @@ impl Runtime {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)
             .and_then(|()| note_opened_files(&mut linker))
+            // Which component may import it is decided at load, what a request may do by the call.
+            .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
             .and_then(|()| {
                 bindery_bindings::host::Host_::add_to_linker::<_, HasSelf<_>>(
                     &mut linker,
@@ -125,10 +134,22 @@ impl Runtime {
                 calls_max,
                 sessions: Arc::new(Semaphore::new(config.sessions_max)),
                 limits: config.limits,
+                http: Arc::new(HttpShared::new(&config.http)),
                 watch: OnceLock::new(),
                 stop,
             }),
+            lends_http: false,
         })
+    }
+
+    /// The same runtime for components of a package that was granted hosts: they may import
+    /// `wasi:http`. Without, such a component does not load.
+    #[must_use]
+    pub fn lending_http(&self, granted: bool) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            lends_http: granted,
+        }
     }
 
     /// Guest calls that run now.

@@ -4,7 +4,7 @@ use bindery_bindings::format::exports::bindery::task::format as wit_format;
 use bindery_core::limits;
 use serde_json::Value;
 
-use crate::{FileGrants, GuestFailure, Plugin};
+use crate::{CallGrants, GuestFailure, Plugin};
 
 /// What is wrong with a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Plugin {
             .format
             .clone()
             .ok_or_else(|| GuestFailure::host(PHASE, NO_FACET))?;
-        let spec = self.spec(PHASE, self.limits().interactive, FileGrants::default(), 0);
+        let spec = self.spec(PHASE, self.limits().interactive, CallGrants::default(), 0);
         let answer = self
             .runtime
             .call(spec, async move |store| {
@@ -136,7 +136,7 @@ impl Plugin {
     /// When the guest or the host breaks. The inner error holds the file's faults.
     pub async fn inspect(
         &self,
-        grants: FileGrants,
+        grants: CallGrants,
         path: String,
         file_name: String,
     ) -> Result<Result<Inspected, Vec<FileFault>>, GuestFailure> {
@@ -145,7 +145,7 @@ impl Plugin {
 
     async fn inspect_uncounted(
         &self,
-        grants: FileGrants,
+        grants: CallGrants,
         path: String,
         file_name: String,
     ) -> Result<Result<Inspected, Vec<FileFault>>, GuestFailure> {
@@ -186,7 +186,7 @@ impl Plugin {
     /// When the guest or the host breaks. The inner error holds the file's faults.
     pub async fn records(
         &self,
-        grants: FileGrants,
+        grants: CallGrants,
         path: String,
         file_name: String,
         skip: u64,
@@ -200,7 +200,7 @@ impl Plugin {
 
     async fn records_uncounted(
         &self,
-        grants: FileGrants,
+        grants: CallGrants,
         path: String,
         file_name: String,
         skip: u64,

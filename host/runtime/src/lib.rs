@@ -9,8 +9,9 @@
 //! Invariants:
 //! - Every call runs on a fresh instance with limits of its own, on a bounded pool of blocking
 //!   threads and never on a tokio worker. An instance that failed is never used again.
-//! - A guest sees no environment, no arguments, no network, no real clock and no real chance:
-//!   the random source is seeded from the request, so an answer can be repeated.
+//! - A guest sees no environment, no arguments, no real clock and no real chance: the random source
+//!   is seeded from the request, so an answer can be repeated. Computing may talk to hosts that its
+//!   package was granted by name; nothing else may.
 //! - This crate does not know what tasks do.
 
 mod cache;
@@ -24,6 +25,7 @@ mod engine;
 mod failure;
 mod format;
 mod health;
+mod http;
 mod limits;
 mod lines;
 mod pipe;
@@ -36,7 +38,7 @@ mod state;
 mod validate;
 
 pub use self::{
-    call::FileGrants,
+    call::CallGrants,
     catalog::{Catalog, CatalogError, FormatEntry, Provenance, Resident, Sniffed, TaskEntry},
     compute::ProgressSink,
     directories::{RunDirectories, refuse_links},
@@ -45,6 +47,7 @@ pub use self::{
     failure::{GuestBreak, GuestFailure, TrapKind},
     format::{FileFault, Inspected, Record, RecordBatch},
     health::{BreakWatch, HealthReading},
+    http::{HttpConfig, HttpHost, HttpHosts, HttpLimits, HttpNetwork, NetworkFuture},
     limits::{CallLimits, LimitClasses},
     lines::GuestLine,
     place::SourcePlace,

@@ -8,7 +8,7 @@ use wasmtime::ResourceLimiter;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallLimits {
     pub wall: Duration,
-    /// Sum of all linear memories.
+    /// Sum of all linear memories and tables.
     pub memory_bytes: usize,
     /// Bytes below `/work` and `/out` together that the guest may leave there.
     pub disk_bytes: u64,
@@ -71,7 +71,10 @@ pub(crate) struct MemoryLimitExceeded {
     pub(crate) asked_bytes: usize,
 }
 
-/// Counts the memory of one store. Growth over the limit traps instead of returning -1: most
+/// What the host keeps for one element of a table.
+const ELEMENT_BYTES: usize = size_of::<usize>();
+
+/// Counts the memory of one store, its tables included: a component may have hundreds. Growth over the limit traps instead of returning -1: most
 /// guests would only panic with less to say.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
@@ -87,7 +90,19 @@ impl MemoryLimiter {
         }
     }
 
-    /// Linear memory never shrinks: what is used at the end is the peak.
+    fn take(&mut self, bytes: usize) -> Result<(), MemoryLimitExceeded> {
+        let asked_bytes = self.used_bytes.saturating_add(bytes);
+        if asked_bytes > self.limit_bytes {
+            return Err(MemoryLimitExceeded {
+                limit_bytes: self.limit_bytes,
+                asked_bytes,
+            });
+        }
+        self.used_bytes = asked_bytes;
+        Ok(())
+    }
+
+    /// Neither memories nor tables shrink: what is used at the end is the peak.
     pub(crate) const fn peak_bytes(&self) -> u64 {
         self.used_bytes as u64
     }
@@ -100,27 +115,22 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let asked_bytes = self
-            .used_bytes
-            .saturating_add(desired.saturating_sub(current));
-        if asked_bytes > self.limit_bytes {
-            return Err(MemoryLimitExceeded {
-                limit_bytes: self.limit_bytes,
-                asked_bytes,
-            }
-            .into());
-        }
-        self.used_bytes = asked_bytes;
+        self.take(desired.saturating_sub(current))?;
         Ok(true)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        if desired > TABLE_ELEMENTS_MAX {
+            return Ok(false);
+        }
+        let elements = desired.saturating_sub(current);
+        self.take(elements.saturating_mul(ELEMENT_BYTES))?;
+        Ok(true)
     }
 
     /// Core instances of one component; Python's have many.

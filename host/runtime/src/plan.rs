@@ -16,7 +16,7 @@ use bindery_core::{
 use tokio::sync::mpsc;
 
 use crate::{
-    FileGrants, GuestFailure, GuestLine, Plugin,
+    CallGrants, GuestFailure, GuestLine, Plugin,
     call::{CallSpec, set_deadline},
 };
 
@@ -35,7 +35,7 @@ impl Plugin {
         &self,
         request: &Request,
         done_before: &[StepOutcome],
-        grants: FileGrants,
+        grants: CallGrants,
     ) -> Result<(Decision, CostReceipt, Vec<GuestLine>), GuestFailure> {
         self.counted(self.next_uncounted(request, done_before, grants).await)
     }
@@ -44,7 +44,7 @@ impl Plugin {
         &self,
         request: &Request,
         done_before: &[StepOutcome],
-        grants: FileGrants,
+        grants: CallGrants,
     ) -> Result<(Decision, CostReceipt, Vec<GuestLine>), GuestFailure> {
         const PHASE: &str = "next";
         let facet = self
@@ -111,7 +111,7 @@ impl Plugin {
         &self,
         request: &Request,
         outcomes: &[StepOutcome],
-        grants: FileGrants,
+        grants: CallGrants,
     ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
         self.counted(self.parse_uncounted(request, outcomes, grants).await)
     }
@@ -120,7 +120,7 @@ impl Plugin {
         &self,
         request: &Request,
         outcomes: &[StepOutcome],
-        grants: FileGrants,
+        grants: CallGrants,
     ) -> Result<(Vec<ItemOutcome>, CostReceipt, Vec<GuestLine>), GuestFailure> {
         const PHASE: &str = "parse";
         let facet = self
@@ -195,7 +195,7 @@ impl Plugin {
         let spec: CallSpec = self.spec(
             PHASE,
             self.limits().interactive,
-            FileGrants::default(),
+            CallGrants::default(),
             seed,
         );
         let mut store = self.runtime.store(&spec)?;

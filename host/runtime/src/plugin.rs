@@ -14,15 +14,15 @@ use bindery_core::{
 use wasmtime::component::Component;
 
 use crate::{
-    CallLimits, FileGrants, GuestFailure, LimitClasses, ParameterSchema, Runtime, call::CallSpec,
-    health::Health, state::GuestState,
+    CallGrants, CallLimits, GuestFailure, HttpHosts, LimitClasses, ParameterSchema, Runtime,
+    call::CallSpec, health::Health, state::GuestState,
 };
 
 /// A component larger than this is refused before it is looked at.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
 
 /// Interfaces any component may import: what Rust's standard library pulls in, and the contract.
-/// Matched by prefix. Sockets and HTTP are not among them: they need a grant.
+/// Matched by prefix. Sockets are not among them, and nothing grants them.
 const IMPORTS_ALLOWED: &[&str] = &[
     "wasi:cli/",
     "wasi:clocks/",
@@ -39,6 +39,9 @@ const IMPORTS_ALLOWED: &[&str] = &[
     "bindery:task/compute-task@",
     "bindery:task/format@",
 ];
+
+/// Interfaces that a component may import when its package was granted hosts. Matched by prefix.
+const IMPORTS_OF_HTTP: &[&str] = &["wasi:http/types@", "wasi:http/outgoing-handler@"];
 
 /// A component that cannot be a plugin.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +155,15 @@ impl Plugin {
         &self.imports
     }
 
+    /// The first import that only a package with granted hosts may have.
+    #[must_use]
+    pub fn import_of_http(&self) -> Option<&str> {
+        self.imports
+            .iter()
+            .find(|name| IMPORTS_OF_HTTP.iter().any(|of| name.starts_with(of)))
+            .map(String::as_str)
+    }
+
     #[must_use]
     pub const fn formats(&self) -> Option<&FormatDescription> {
         self.formats.as_ref()
@@ -185,11 +197,27 @@ impl Plugin {
         schema.faults(output)
     }
 
+    /// A call that answers from its arguments and files alone: whatever hosts were granted, it
+    /// reaches none.
     pub(crate) fn spec(
         &self,
         phase: &'static str,
         limits: CallLimits,
-        grants: FileGrants,
+        grants: CallGrants,
+        seed: u64,
+    ) -> CallSpec {
+        let grants = CallGrants {
+            hosts: HttpHosts::default(),
+            ..grants
+        };
+        self.spec_with_hosts(phase, limits, grants, seed)
+    }
+
+    pub(crate) fn spec_with_hosts(
+        &self,
+        phase: &'static str,
+        limits: CallLimits,
+        grants: CallGrants,
         seed: u64,
     ) -> CallSpec {
         CallSpec {
@@ -390,11 +418,11 @@ impl Runtime {
             .imports(&self.shared.engine)
             .map(|(name, _)| name.to_owned())
             .collect();
-        let refused = imports.iter().find(|name| {
-            !IMPORTS_ALLOWED
-                .iter()
-                .any(|allowed| name.starts_with(allowed))
-        });
+        let lent = IMPORTS_OF_HTTP.iter().filter(|_| self.lends_http);
+        let allowed: Vec<&str> = IMPORTS_ALLOWED.iter().chain(lent).copied().collect();
+        let refused = imports
+            .iter()
+            .find(|name| !allowed.iter().any(|allowed| name.starts_with(allowed)));
         if let Some(name) = refused {
             return Err(LoadError::ImportNotGranted(name.clone()));
         }
@@ -419,7 +447,7 @@ impl Plugin {
             let spec = self.spec(
                 "describe",
                 self.limits().interactive,
-                FileGrants::default(),
+                CallGrants::default(),
                 0,
             );
             let answer = self
@@ -464,7 +492,7 @@ impl Plugin {
         let spec = self.spec(
             "describe-formats",
             self.limits().interactive,
-            FileGrants::default(),
+            CallGrants::default(),
             0,
         );
         let answer = self

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use wasmtime::{Store, component::ResourceAny};
 
 use crate::{
-    FileGrants, GuestFailure, GuestLine, Plugin, ProgressSink,
+    CallGrants, GuestFailure, GuestLine, Plugin, ProgressSink,
     call::{CallSpec, set_deadline, thread_cpu_us},
     engine::TICK,
     failure::classify,
@@ -62,7 +62,7 @@ impl Plugin {
         self: &Arc<Self>,
         request: &Request,
         state: Option<Vec<u8>>,
-        grants: FileGrants,
+        grants: CallGrants,
         wall: Duration,
         progress: ProgressSink,
     ) -> Result<ComputeSession, GuestFailure> {
@@ -72,7 +72,7 @@ impl Plugin {
         let permit = Arc::clone(&self.runtime.shared.sessions)
             .try_acquire_owned()
             .map_err(|_| GuestFailure::host(PHASE, "too many sessions are open"))?;
-        let spec = self.spec(
+        let spec = self.spec_with_hosts(
             PHASE,
             self.limits().compute.with_wall(wall),
             grants,
@@ -280,13 +280,14 @@ impl Live {
         let items = convert::outcomes(&request.items, outcomes)
             .map_err(|fault| GuestFailure::rubbish(PHASE, fault))?;
         let state = self.store.data_mut();
+        let (bytes_in, bytes_out) = state.http.bytes();
         let receipt = CostReceipt {
             phase: "compute".to_owned(),
             wall_us: u64::try_from(self.wall.as_micros()).unwrap_or(u64::MAX),
             cpu_us: self.cpu_us,
             peak_memory_bytes: state.memory.peak_bytes(),
-            bytes_in: 0,
-            bytes_out: 0,
+            bytes_in,
+            bytes_out,
             fresh: Some(true),
             digest: Some(self.spec.digest),
         };

@@ -14,9 +14,10 @@ use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::{
-    CallLimits, FileGrants, ProgressSink, disk::DiskMeter, limits::MemoryLimiter,
+    CallGrants, CallLimits, ProgressSink, disk::DiskMeter, http::GuestHttp, limits::MemoryLimiter,
     lines::GuestLines, pipe::CappedPipe,
 };
 
@@ -36,13 +37,15 @@ pub(crate) struct GuestState {
     pub(crate) lines: GuestLines,
     pub(crate) disk: DiskMeter,
     pub(crate) progress: Option<ProgressSink>,
+    pub(crate) http: GuestHttp,
 }
 
 impl GuestState {
     pub(crate) fn new(
-        grants: &FileGrants,
+        grants: &CallGrants,
         seed: u64,
         limits: &CallLimits,
+        http: GuestHttp,
     ) -> wasmtime::Result<Self> {
         let stderr = CappedPipe::default();
         let mut wasi = WasiCtx::builder();
@@ -78,6 +81,7 @@ impl GuestState {
             lines: GuestLines::default(),
             disk: DiskMeter::start(grants, limits.disk_bytes),
             progress: None,
+            http,
         })
     }
 }
@@ -87,6 +91,17 @@ impl WasiView for GuestState {
         WasiCtxView {
             ctx: &mut self.wasi,
             table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let (ctx, hooks) = self.http.parts();
+        WasiHttpCtxView {
+            hooks,
+            table: &mut self.table,
+            ctx,
         }
     }
 }

@@ -13,7 +13,7 @@ use bindery_core::{
 use serde_json::Value;
 
 use crate::{
-    FileGrants, GuestFailure, GuestLine, Plugin,
+    CallGrants, GuestFailure, GuestLine, Plugin,
     call::{Answer, Turn},
 };
 
@@ -105,10 +105,9 @@ impl Plugin {
         } else {
             self.limits().interactive
         };
-        let grants = FileGrants {
+        let grants = CallGrants {
             input,
-            work: None,
-            out: None,
+            ..CallGrants::default()
         };
         let spec = self.spec(PHASE, limits, grants, request.seed);
         let asked = wit::Request::from(&request);

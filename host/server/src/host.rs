@@ -94,6 +94,7 @@ impl Parts {
     ) -> anyhow::Result<Self> {
         let runtime = Runtime::new(&RuntimeConfig {
             cache_directory: cache.map(|cache| cache.join("components")),
+            http: settings.http()?,
             ..RuntimeConfig::default()
         })?;
         Ok(Self {

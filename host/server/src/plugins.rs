@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use bindery_registry::{Package, Trust, TrustPolicy, judge};
-use bindery_runtime::{Catalog, Plugin, Provenance, Resident, Runtime};
+use bindery_runtime::{Catalog, HttpHost, HttpHosts, Plugin, Provenance, Resident, Runtime};
 use jiff::Timestamp;
 use semver::Version;
 
@@ -78,8 +78,11 @@ async fn load_one(
     };
     let trust = judge(&package, policy, Timestamp::now())
         .map_err(|refusal| anyhow::anyhow!("{refusal} ({}): {}", refusal.code(), refusal.cure()))?;
-    let plugin = runtime.load(package.component().to_vec()).await?;
     let needs = &package.manifest().needs;
+    let plugin = runtime
+        .lending_http(!needs.hosts.is_empty())
+        .load(package.component().to_vec())
+        .await?;
     let provenance = Provenance {
         name: package.name().to_owned(),
         version: package.version().clone(),
@@ -88,7 +91,14 @@ async fn load_one(
             .engines
             .iter()
             .map(|engine| format!("engine:{engine}"))
+            .chain(needs.hosts.iter().map(|host| format!("host:{host}")))
             .collect(),
+        hosts: needs
+            .hosts
+            .iter()
+            .map(|host| host.to_string().parse::<HttpHost>())
+            .collect::<Result<_, _>>()
+            .map_err(anyhow::Error::msg)?,
         unsigned: trust == Trust::Development,
     };
     enter(catalog, provenance, plugin)
@@ -114,6 +124,7 @@ fn provenance_of(plugin: &Plugin) -> Provenance {
         version,
         package: plugin.digest(),
         permissions: Vec::new(),
+        hosts: HttpHosts::default(),
         unsigned: true,
     }
 }

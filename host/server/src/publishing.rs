@@ -17,7 +17,7 @@ use bindery_plugins::{
     PluginsParts, RecentRequest, RecentRequests,
 };
 use bindery_registry::TrustPolicy;
-use bindery_runtime::Plugin;
+use bindery_runtime::Resident;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -211,7 +211,7 @@ pub(crate) struct Pinned(pub(crate) PluginStore);
 
 #[async_trait]
 impl PinnedPlugins for Pinned {
-    async fn pinned(&self, component: &Digest) -> Result<Option<Arc<Plugin>>, String> {
+    async fn pinned(&self, component: &Digest) -> Result<Option<Resident>, String> {
         self.0
             .pinned(component)
             .await

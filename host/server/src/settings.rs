@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, bail};
 use bindery_dispatcher::Resources;
+use bindery_runtime::{HttpConfig, HttpHost};
 use bindery_sandbox::SandboxLevel;
 use serde::Deserialize;
 
@@ -22,8 +23,18 @@ pub(crate) struct SettingsFile {
     pub(crate) sandbox: SandboxSection,
     pub(crate) capacity: CapacitySection,
     pub(crate) trust: TrustSection,
+    pub(crate) http: HttpSection,
     #[serde(rename = "plugin")]
     pub(crate) plugins_section: PluginsSection,
+}
+
+/// Requests of plugins to hosts that they were granted.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HttpSection {
+    /// Of those hosts, the ones that may have addresses of this machine or its network, as in
+    /// `models.example.org:8000`.
+    pub(crate) private_hosts: Vec<String>,
 }
 
 /// Who is trusted.
@@ -123,6 +134,19 @@ impl Settings {
                 .or(file.trust.revocations.clone()),
             strict_revocations: file.trust.strict,
             file,
+        })
+    }
+
+    /// What plugins' requests may reach.
+    pub(crate) fn http(&self) -> anyhow::Result<HttpConfig> {
+        let names = self.file.http.private_hosts.iter();
+        Ok(HttpConfig {
+            private_hosts: names
+                .map(|name| name.parse::<HttpHost>())
+                .collect::<Result<_, _>>()
+                .map_err(anyhow::Error::msg)
+                .context("in `private_hosts` of the settings")?,
+            ..HttpConfig::default()
         })
     }
 

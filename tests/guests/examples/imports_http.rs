@@ -1,4 +1,4 @@
-//! Wants `wasi:http`, which is granted to no task of these worlds.
+//! Wants `wasi:http`, which a component gets only where its package was granted hosts.
 
 use bindery_test_guests::prelude::*;
 

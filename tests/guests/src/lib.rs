@@ -6,6 +6,10 @@
 
 use bindery_sdk::prelude::*;
 
+pub mod http;
+
+pub use wasip2;
+
 pub mod prelude {
     pub use bindery_sdk::prelude::*;
 

@@ -127,7 +127,7 @@ struct Home {
     crates: &'static [&'static str],
 }
 
-const HOMES: [Home; 16] = [
+const HOMES: [Home; 18] = [
     Home {
         package: "wasmtime",
         crates: &["bindery-bindings", "bindery-runtime", "bindery-benches"],
@@ -135,6 +135,15 @@ const HOMES: [Home; 16] = [
     Home {
         package: "wasmtime-wasi",
         crates: &["bindery-runtime", "bindery-benches"],
+    },
+    // The way of guests' requests; everybody else has a client or a server.
+    Home {
+        package: "wasmtime-wasi-http",
+        crates: &["bindery-runtime"],
+    },
+    Home {
+        package: "hyper",
+        crates: &["bindery-runtime"],
     },
     // The composition root hands the router to `axum::serve`; benchmarks have a service to compare
     // with.

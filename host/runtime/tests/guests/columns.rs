@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bindery_core::{Batch, Column, ColumnData, GuestError};
-use bindery_runtime::{ComputeSession, FileGrants, GuestFailure, Plugin, TrapKind};
+use bindery_runtime::{CallGrants, ComputeSession, GuestFailure, Plugin, TrapKind};
 use serde_json::json;
 
 use crate::common::{FILES, LATE, assert_unharmed, broke, kind, load};
@@ -21,7 +21,7 @@ async fn try_open(
         .open_session(
             &kind(variant),
             state,
-            FileGrants::default(),
+            CallGrants::default(),
             FILES,
             Box::new(|_, _| {}),
         )

@@ -8,8 +8,8 @@ use std::{
 
 use bindery_core::{Digest, InputFile, Item, Request};
 use bindery_runtime::{
-    CallLimits, FileGrants, GuestBreak, GuestFailure, LimitClasses, LoadError, Plugin, Runtime,
-    RuntimeConfig, TrapKind,
+    CallGrants, CallLimits, GuestBreak, GuestFailure, HttpConfig, LimitClasses, LoadError, Plugin,
+    Runtime, RuntimeConfig, TrapKind,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +39,7 @@ pub(crate) fn config() -> RuntimeConfig {
             files: limits(FILES, DISK_BYTES),
             compute: limits(FILES, DISK_BYTES),
         },
+        http: HttpConfig::default(),
     }
 }
 
@@ -107,11 +108,12 @@ impl Directories {
         self.root.path().join(name)
     }
 
-    pub(crate) fn grants(&self) -> FileGrants {
-        FileGrants {
+    pub(crate) fn grants(&self) -> CallGrants {
+        CallGrants {
             input: Some(self.path("in")),
             work: Some(self.path("work")),
             out: Some(self.path("out")),
+            ..CallGrants::default()
         }
     }
 }
@@ -152,7 +154,7 @@ pub(crate) async fn validate(
 pub(crate) async fn compute(
     plugin: &Plugin,
     request: &Request,
-    grants: FileGrants,
+    grants: CallGrants,
 ) -> Result<Value, GuestFailure> {
     let (items, _, _) = plugin
         .compute(request, grants, FILES, Box::new(|_, _| {}))
@@ -166,7 +168,7 @@ pub(crate) async fn assert_unharmed() {
     let validated = validate(&good, good_parameters()).await.unwrap();
     assert_eq!(validated.parameters, good_parameters().parameters);
     let good = load("good_compute").await;
-    let output = compute(&good, &request(json!({ "a": 1 })), FileGrants::default())
+    let output = compute(&good, &request(json!({ "a": 1 })), CallGrants::default())
         .await
         .unwrap();
     assert_eq!(output["parameters"], json!({ "a": 1 }));

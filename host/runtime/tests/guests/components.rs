@@ -13,7 +13,7 @@ async fn load(component: Vec<u8>) -> LoadError {
 }
 
 /// LEB128.
-fn number(mut value: usize) -> Vec<u8> {
+pub(crate) fn number(mut value: usize) -> Vec<u8> {
     let mut out = Vec::new();
     loop {
         let byte = u8::try_from(value & 0x7f).unwrap();
@@ -26,7 +26,7 @@ fn number(mut value: usize) -> Vec<u8> {
     }
 }
 
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id], number(content.len()).as_slice(), content].concat()
 }
 
@@ -50,7 +50,6 @@ fn component(module: &[u8], instances: usize) -> Vec<u8> {
 
 #[track_caller]
 fn assert_no_component(error: &LoadError, what: &str) {
-    eprintln!("DBG {what}: {error}");
     assert!(
         matches!(error, LoadError::NotAComponent(_)),
         "{what}: {error:?}"

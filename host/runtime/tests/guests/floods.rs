@@ -1,6 +1,6 @@
 //! Guests that say, ask for or hold far too much.
 
-use bindery_runtime::{FileGrants, TrapKind};
+use bindery_runtime::{CallGrants, TrapKind};
 
 use crate::common::{Directories, assert_unharmed, broke, compute, kind, load, validate};
 
@@ -90,7 +90,7 @@ pub(crate) async fn leaks_handles() {
         );
     }
     // Without the directory there is nothing to leak, and the guest can say so.
-    let outcome = compute(&plugin, &kind("files"), FileGrants::default()).await;
+    let outcome = compute(&plugin, &kind("files"), CallGrants::default()).await;
     assert!(
         matches!(outcome, Err(bindery_runtime::GuestFailure::Refused(_))),
         "{outcome:?}"

@@ -6,7 +6,7 @@ use bindery_core::{
     GuestError, Usage,
     step::{Argument, Decision, OutputStream, StepEnding, StepOutcome, StepSignal},
 };
-use bindery_runtime::{FileGrants, GuestFailure};
+use bindery_runtime::{CallGrants, GuestFailure};
 use serde_json::json;
 
 use crate::common::{
@@ -244,7 +244,7 @@ pub(crate) async fn refuses() {
         ("unsupported", "unsupported"),
         ("other", "task_failed"),
     ] {
-        match compute(&plugin, &kind(variant), FileGrants::default()).await {
+        match compute(&plugin, &kind(variant), CallGrants::default()).await {
             Err(GuestFailure::Refused(error)) => assert_eq!(error.code(), code),
             other => panic!("{variant}: {other:?}"),
         }
@@ -256,7 +256,7 @@ pub(crate) async fn refuses() {
 async fn what_is_not_there_is_the_hosts_fault() {
     let plugin = load("good_compute").await;
     let mut asked = request(json!({}));
-    let next = plugin.next(&asked, &[], FileGrants::default()).await;
+    let next = plugin.next(&asked, &[], CallGrants::default()).await;
     assert!(
         matches!(next, Err(GuestFailure::Host { phase: "next", .. })),
         "{next:?}"
@@ -273,9 +273,9 @@ async fn what_is_not_there_is_the_hosts_fault() {
         ),
         "{failed:?}"
     );
-    let grants = FileGrants {
+    let grants = CallGrants {
         input: Some("/nowhere/at/all".into()),
-        ..FileGrants::default()
+        ..CallGrants::default()
     };
     let failed = compute(&plugin, &request(json!({})), grants).await;
     assert!(
@@ -296,7 +296,7 @@ async fn the_same_seed_gives_the_same_chance() {
     let drawn = async |seed| {
         let mut asked = request(json!({}));
         asked.seed = seed;
-        compute(&plugin, &asked, FileGrants::default())
+        compute(&plugin, &asked, CallGrants::default())
             .await
             .unwrap()["drawn"]
             .to_string()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bindery_runtime::{FileGrants, GuestFailure, LoadError, TrapKind};
+use bindery_runtime::{CallGrants, GuestFailure, LoadError, TrapKind};
 use serde_json::json;
 
 use crate::common::{
@@ -41,7 +41,7 @@ pub(crate) async fn loop_in_validate() {
 pub(crate) async fn loop_in_compute() {
     let plugin = load("loop_in_compute").await;
     let started = Instant::now();
-    let outcome = compute(&plugin, &kind(""), FileGrants::default()).await;
+    let outcome = compute(&plugin, &kind(""), CallGrants::default()).await;
     broke(outcome, TrapKind::Deadline, "compute");
     assert_in_time(started, FILES);
     assert_unharmed().await;
@@ -100,7 +100,7 @@ pub(crate) async fn sleeps_an_hour() {
         "validate",
     );
     assert_in_time(started, INTERACTIVE);
-    let outcome = compute(&plugin, &kind(""), FileGrants::default()).await;
+    let outcome = compute(&plugin, &kind(""), CallGrants::default()).await;
     broke(outcome, TrapKind::Deadline, "compute");
     assert_unharmed().await;
 }
@@ -114,7 +114,7 @@ async fn a_guest_nobody_waits_for_is_stopped() {
         let call = tokio::spawn(async move {
             let hour = Duration::from_secs(3600);
             plugin
-                .compute(&kind(""), FileGrants::default(), hour, Box::new(|_, _| {}))
+                .compute(&kind(""), CallGrants::default(), hour, Box::new(|_, _| {}))
                 .await
                 .map(|_| ())
         });

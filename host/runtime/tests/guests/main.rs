@@ -19,9 +19,11 @@ mod contract;
 mod files;
 mod floods;
 mod good;
+mod http;
 mod load;
 mod loops;
 mod memory;
+mod modules;
 mod monitors;
 mod rubbish;
 mod traps;
@@ -37,8 +39,8 @@ macro_rules! assert_test_exists {
 
 mod all {
     pub(super) use super::{
-        columns::*, files::*, floods::*, good::*, load::*, loops::*, memory::*, monitors::*,
-        rubbish::*, traps::*,
+        columns::*, files::*, floods::*, good::*, http::*, load::*, loops::*, memory::*,
+        monitors::*, rubbish::*, traps::*,
     };
 }
 

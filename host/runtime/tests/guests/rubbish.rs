@@ -1,7 +1,7 @@
 //! Guests that answer with what is no answer.
 
 use bindery_core::{GuestError, Usage, step::StepEnding, step::StepOutcome};
-use bindery_runtime::{FileGrants, GuestFailure, TrapKind};
+use bindery_runtime::{CallGrants, GuestFailure, TrapKind};
 
 use crate::common::{assert_unharmed, broke, compute, kind, load, validate};
 
@@ -69,12 +69,12 @@ pub(crate) async fn rubbish_in_plan() {
             &[]
         };
         let outcome = plugin
-            .next(&kind(variant), done, FileGrants::default())
+            .next(&kind(variant), done, CallGrants::default())
             .await;
         let broke = broke(outcome, TrapKind::Rubbish, "next");
         assert!(broke.message.contains(word), "{variant}: {}", broke.message);
     }
-    let parsed = plugin.parse(&kind(""), &[], FileGrants::default()).await;
+    let parsed = plugin.parse(&kind(""), &[], CallGrants::default()).await;
     broke(parsed, TrapKind::Rubbish, "parse");
     assert_unharmed().await;
 }
@@ -101,11 +101,11 @@ pub(crate) async fn rubbish_in_results() {
         ("view_not_json", "not JSON"),
         ("too_many_artifacts", "more than"),
     ] {
-        let outcome = compute(&plugin, &kind(variant), FileGrants::default()).await;
+        let outcome = compute(&plugin, &kind(variant), CallGrants::default()).await;
         let broke = broke(outcome, TrapKind::Rubbish, "compute");
         assert!(broke.message.contains(word), "{variant}: {}", broke.message);
     }
-    compute(&plugin, &kind("none"), FileGrants::default())
+    compute(&plugin, &kind("none"), CallGrants::default())
         .await
         .unwrap();
     assert_unharmed().await;
@@ -130,7 +130,7 @@ pub(crate) async fn rubbish_in_format() {
     );
     assert_eq!(plugin.sniff(vec![], name("none")).await.unwrap(), None);
 
-    let grants = || FileGrants::default();
+    let grants = || CallGrants::default();
     let inspected = plugin.inspect(grants(), name("a"), name("no_fault")).await;
     broke(inspected, TrapKind::Rubbish, "inspect");
     let faults = plugin

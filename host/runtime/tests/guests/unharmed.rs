@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bindery_runtime::{FileGrants, GuestFailure, Runtime, TrapKind};
+use bindery_runtime::{CallGrants, GuestFailure, Runtime, TrapKind};
 use serde_json::json;
 
 use crate::common::{broke, bytes, compute, config, good_parameters, kind, request, validate};
@@ -40,7 +40,7 @@ async fn a_hundred_of_each_leave_nothing_behind() {
             }
         }
         validate(&good, good_parameters()).await.unwrap();
-        compute(&computing, &request(json!({})), FileGrants::default())
+        compute(&computing, &request(json!({})), CallGrants::default())
             .await
             .unwrap();
         assert_eq!(runtime.calls_running(), 0);

@@ -152,6 +152,19 @@ fn manifest_faults(manifest: &Manifest, plugin: &Plugin) -> Vec<Fault> {
             true,
         );
     }
+    match plugin.import_of_http() {
+        Some(import) if manifest.needs.hosts.is_empty() => fault(
+            "hosts_not_named",
+            format!("imports `{import}`, and [needs] names no hosts: it will not load"),
+            false,
+        ),
+        None if !manifest.needs.hosts.is_empty() => fault(
+            "hosts_not_used",
+            "[needs] names hosts, and nothing of `wasi:http` is imported".to_owned(),
+            true,
+        ),
+        _ => {}
+    }
     for task in plugin.tasks() {
         if task.version != manifest.package.version {
             fault(
