@@ -12,7 +12,7 @@ use axum::{
 use bindery_api_types as dto;
 use bindery_core::Violation;
 use bindery_datastore::{CommitError, ReadError};
-use bindery_dispatcher::{CancelError, StoreError, SubmitError};
+use bindery_dispatcher::{CancelError, RetryError, StoreError, SubmitError};
 use bindery_executor::{IngestError, IntakeError};
 use bindery_identity::IdentityError;
 use bindery_plugins::{ChangeError, PublishError, StoreFault};
@@ -294,6 +294,26 @@ impl From<CancelError> for Problem {
             .retry_after(5),
             CancelError::Store(error) => error.into(),
             CancelError::Commit(error) => error.into(),
+        }
+    }
+}
+
+impl From<RetryError> for Problem {
+    fn from(error: RetryError) -> Self {
+        match error {
+            RetryError::NotFound => Self::not_found("job"),
+            RetryError::NotEnded(status) => Self::new(
+                StatusCode::CONFLICT,
+                "not_finished",
+                format!("the job has not ended: it is {status}"),
+            ),
+            RetryError::Succeeded => Self::new(
+                StatusCode::CONFLICT,
+                "already_ended",
+                "the job has succeeded: there is nothing to try again",
+            ),
+            RetryError::Store(error) => error.into(),
+            RetryError::Commit(error) => error.into(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     progress::{Live, LiveTable},
     records::{ExecutionRecord, IdempotencyRecord, InputRecord, NoticeRecord, ResourcesRecord},
     store::{ExecutionStore, StoreError, execution_key},
-    transactions::{end_record, ending_transaction, submission_transaction},
+    transactions::{again_transaction, end_record, ending_transaction, submission_transaction},
     waiting::WaitingTable,
 };
 
@@ -124,6 +124,21 @@ pub enum CancelError {
     NotFound,
     #[error("the dispatcher has stopped")]
     Stopped,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Why a job is not tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    #[error("no such job")]
+    NotFound,
+    #[error("the job has not ended, it is {0}")]
+    NotEnded(String),
+    #[error("the job has succeeded")]
+    Succeeded,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -273,6 +288,46 @@ impl Dispatcher {
             }
         }
         Err(CancelError::Stopped)
+    }
+
+    /// Tries a job again that ended without success, by hand: a new execution of the same request,
+    /// with the same plugin and seed. The one before stays as it ended.
+    ///
+    /// # Errors
+    /// When there is nothing to try again.
+    pub async fn retry(&self, org: OrgId, job: JobId) -> Result<Submitted, RetryError> {
+        let store = self.store(org);
+        let (before, record) = store.job_to_change(job)?.ok_or(RetryError::NotFound)?;
+        match record.status.parse::<ExecutionStatus>() {
+            Ok(ExecutionStatus::Succeeded) => return Err(RetryError::Succeeded),
+            Ok(status) if status.is_terminal() => {}
+            _ => return Err(RetryError::NotEnded(record.status)),
+        }
+        let last = record
+            .executions
+            .last()
+            .and_then(|last| last.parse::<ExecutionId>().ok());
+        let last = last.map(|last| store.execution(last)).transpose()?;
+        let last = last.flatten().ok_or(RetryError::NotFound)?;
+        let (execution, priority) = (ExecutionId::generate(), last.priority);
+        let transaction = again_transaction(&store, (job, before, record), execution, last)?;
+        match self.shared.datastore.commit(transaction).await {
+            Ok(_) => {}
+            // Somebody else tried it again at the same time.
+            Err(CommitError::Conflict { .. }) => {
+                return Err(RetryError::NotEnded(
+                    ExecutionStatus::Queued.as_str().to_owned(),
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.shared.bell.ring(org, priority);
+        Ok(Submitted {
+            job,
+            execution,
+            status: ExecutionStatus::Queued,
+            repeated: false,
+        })
     }
 
     /// What an execution is doing right now; none when it does not run.

@@ -27,7 +27,8 @@ mod worker;
 
 pub use self::{
     dispatcher::{
-        CancelError, Cancelled, Dispatcher, DispatcherConfig, Submission, SubmitError, Submitted,
+        CancelError, Cancelled, Dispatcher, DispatcherConfig, RetryError, Submission, SubmitError,
+        Submitted,
     },
     executor::{
         AttemptReport, AttemptUpdate, Executor, Problem, ProducedArtifact, ResultBody, UpdateSink,

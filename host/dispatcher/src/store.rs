@@ -135,6 +135,19 @@ impl ExecutionStore {
         self.one("job", Table::JOBS, &job_key(id))
     }
 
+    /// A job, and how it is stored: what a change checks.
+    pub(crate) fn job_to_change(
+        &self,
+        id: JobId,
+    ) -> Result<Option<(Bytes, JobRecord)>, StoreError> {
+        let found = self
+            .datastore
+            .get(self.database(), Table::JOBS, &job_key(id))?;
+        found
+            .map(|bytes| decode("job", &bytes).map(|record| (bytes, record)))
+            .transpose()
+    }
+
     /// # Errors
     /// When the store cannot be read.
     pub fn result(&self, id: ExecutionId) -> Result<Option<ResultRecord>, StoreError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bindery_core::{ExecutionId, ExecutionStatus, JobId};
 use bindery_datastore::{Expect, Lease, NewEvent, QueueEntry, Table, Transaction};
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -16,7 +17,7 @@ use crate::{
         ArtifactRecord, ExecutionRecord, IdempotencyRecord, JobRecord, ProblemRecord,
         RECORD_VERSION, ResultRecord,
     },
-    store::{ExecutionStore, StoreError, artifact_key, encode, execution_key},
+    store::{ExecutionStore, StoreError, artifact_key, encode, execution_key, job_key},
     worker::topics,
 };
 
@@ -112,6 +113,60 @@ pub(crate) fn submission_transaction(
             );
     }
     Ok(transaction)
+}
+
+/// A new execution of a job that has ended. `job` with how it is stored.
+pub(crate) fn again_transaction(
+    store: &ExecutionStore,
+    (job, before, mut job_record): (JobId, Bytes, JobRecord),
+    execution: ExecutionId,
+    last: ExecutionRecord,
+) -> Result<Transaction, StoreError> {
+    let status = ExecutionStatus::Queued.as_str().to_owned();
+    let record = ExecutionRecord {
+        id: execution.to_string(),
+        status: status.clone(),
+        created: Timestamp::now(),
+        started: None,
+        finished: None,
+        attempts: Vec::new(),
+        problem: None,
+        engines: Vec::new(),
+        sandbox: None,
+        ..last
+    };
+    let status_before = std::mem::replace(&mut job_record.status, status.clone());
+    job_record.finished = None;
+    job_record.executions.push(record.id.clone());
+    let transaction = store
+        .transaction()
+        .check(Table::JOBS, job_key(job), Expect::Equals(before))
+        .put(
+            Table::EXECUTIONS,
+            execution_key(execution),
+            encode("execution", &record)?,
+        )
+        .enqueue(QueueEntry::new(QUEUE, execution.as_bytes().to_vec()).priority(record.priority))
+        .event(NewEvent::new(
+            "job.updated",
+            topics(&record),
+            json!({
+                "job_id": record.job_id,
+                "status": status,
+                "executions": job_record.executions,
+            }),
+        ))
+        .event(NewEvent::new(
+            "execution.queued",
+            topics(&record),
+            json!({
+                "execution_id": record.id,
+                "job_id": record.job_id,
+                "task": record.task,
+                "status": status,
+            }),
+        ));
+    put_job(transaction, job, &job_record, Some(&status_before))
 }
 
 pub(crate) fn end_record(

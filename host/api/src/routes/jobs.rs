@@ -6,7 +6,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use bindery_api_types::{Cancellation, EventPage, Job, JobPage, JobResults, JobStatusDocument};
+use bindery_api_types::{
+    Cancellation, EventPage, Executed, Job, JobPage, JobResults, JobStatusDocument,
+};
 use bindery_core::{ExecutionId, ExecutionStatus, JobId, OrgId};
 use bindery_dispatcher::{
     Cancelled, JobQuery,
@@ -21,6 +23,7 @@ use super::{
     },
     logs::{LogQuery, serve_log},
     page::{contains, documents},
+    tasks::accepted,
 };
 use crate::{
     Problem,
@@ -164,7 +167,8 @@ pub(super) async fn list_job_events(
         .map(Json)
 }
 
-/// What the execution of a job printed; see the logs of executions.
+/// What the execution of a job printed, the last one where it was tried again; see the logs of
+/// executions.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/logs", tag = "jobs",
     params(
         ("id" = String, Path), LogQuery,
@@ -174,8 +178,6 @@ pub(super) async fn list_job_events(
         (status = 200, description = "The log so far, or the part asked for.", body = String,
             content_type = "text/plain"),
         (status = 206, description = "The range.", body = String, content_type = "text/plain"),
-        (status = 409, description = "The job has several executions, each with its log.",
-            body = bindery_api_types::Problem, content_type = "application/problem+json"),
         BadPage, NoRange, NotFound, Failures,
     ))]
 pub(super) async fn get_job_logs(
@@ -186,15 +188,9 @@ pub(super) async fn get_job_logs(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (_, _, executions) = find_job(&app, caller.org, &id).await?;
-    let [only] = executions.as_slice() else {
-        let detail = "the job has several executions, each with its log";
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "many_executions",
-            detail,
-        ));
-    };
-    serve_log(&app, execution_id(only)?, &query, &headers).await
+    // Those before it were tried again; their logs are theirs.
+    let last = executions.last().ok_or_else(|| Problem::not_found("log"))?;
+    serve_log(&app, execution_id(last)?, &query, &headers).await
 }
 
 /// Cancels all executions of a job that have not ended. Cancelling it again changes nothing.
@@ -239,6 +235,26 @@ pub(super) async fn cancel_job(
         stopping,
     };
     Ok((status, Json(body)).into_response())
+}
+
+/// Tries a job again that ended without success: a new execution of the same request, with the
+/// same version of the task and the same seed.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path)),
+    responses(
+        (status = 202, description = "It is queued.", body = Executed,
+            headers(("location" = String, description = "Of the new execution."))),
+        (status = 409, description = "It has not ended, or has succeeded.",
+            body = bindery_api_types::Problem, content_type = "application/problem+json"),
+        NotFound, Failures,
+    ))]
+pub(super) async fn retry_job(
+    Caller(caller): Caller,
+    State(app): State<App>,
+    ApiPath(id): ApiPath<String>,
+) -> Result<Response, Problem> {
+    let id = job_id(&id)?;
+    let submitted = app.services().dispatcher.retry(caller.org, id).await?;
+    Ok(accepted(&submitted, Vec::new()))
 }
 
 /// A job of an organisation with its executions; 404 without.

@@ -80,6 +80,7 @@ pub(crate) fn table() -> OpenApiRouter<App> {
         .routes(routes!(jobs::list_job_events))
         .routes(routes!(jobs::get_job_logs))
         .routes(routes!(jobs::cancel_job))
+        .routes(routes!(jobs::retry_job))
         .routes(routes!(executions::list_executions))
         .routes(routes!(executions::get_execution))
         .routes(routes!(executions::get_execution_status))

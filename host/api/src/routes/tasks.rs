@@ -321,7 +321,7 @@ pub(super) async fn execute_task(
     ))
 }
 
-fn accepted(submitted: &Submitted, notices: Vec<Notice>) -> Response {
+pub(super) fn accepted(submitted: &Submitted, notices: Vec<Notice>) -> Response {
     let body = Executed {
         execution_id: submitted.execution.to_string(),
         job_id: submitted.job.to_string(),

@@ -69,6 +69,53 @@ async fn statuses_of_what_waits_and_what_runs() {
 }
 
 #[tokio::test]
+async fn what_ended_without_success_is_tried_again_by_hand() {
+    let host = TestHost::start().await;
+    let (execution, job) = host.execute(json!({ "hold": true })).await;
+    host.wait_for(&execution, "running").await;
+    let retry = format!("/api/v1/jobs/{job}/retry");
+    assert_eq!(
+        host.post(&retry, json!({})).await.problem(409),
+        "not_finished"
+    );
+    host.post(&format!("/api/v1/jobs/{job}/cancel"), json!({}))
+        .await;
+    host.wait_for(&execution, "cancelled").await;
+
+    let again = host.post(&retry, json!({})).await;
+    assert_eq!(again.status, StatusCode::ACCEPTED, "{}", again.text());
+    let again = again.json();
+    let second = again["execution_id"].as_str().unwrap().to_owned();
+    assert_eq!(again["job_id"], job.as_str());
+    assert_ne!(second, execution);
+    host.wait_for(&second, "running").await;
+    assert_eq!(
+        host.post(&retry, json!({})).await.problem(409),
+        "not_finished"
+    );
+    host.release.add_permits(1);
+    host.wait_for(&second, "succeeded").await;
+    let whole = host.get(&format!("/api/v1/jobs/{job}")).await.json();
+    assert_eq!(whole["status"], "succeeded");
+    let statuses: Vec<&Value> = whole["executions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|execution| &execution["status"])
+        .collect();
+    assert_eq!(statuses, ["cancelled", "succeeded"]);
+    assert_eq!(
+        host.post(&retry, json!({})).await.problem(409),
+        "already_ended"
+    );
+    let none = "/api/v1/jobs/job_00000000000000000000000000/retry";
+    assert_eq!(
+        host.post(none, json!({})).await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
 async fn cancelling_is_idempotent_and_too_late_is_said() {
     let host = TestHost::start().await;
     let (running, job) = host.execute(json!({ "hold": true })).await;
