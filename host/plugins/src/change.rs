@@ -237,7 +237,7 @@ pub(crate) fn before<'a>(
             VersionStatus::Disabled => record.cause == Action::Superseded,
             VersionStatus::Pending | VersionStatus::Deleted => false,
         };
-        was_live && age(record) < age(current)
+        was_live && record.version != current.version && age(record) < age(current)
     })
 }
 
@@ -251,8 +251,9 @@ pub(crate) fn missing(records: &[VersionRecord], version: Option<&Version>) -> C
     }
 }
 
-/// Disables what a version that is enabled now makes superfluous: another content under the same
-/// number, and the oldest when there are more than are kept.
+/// Takes away what a version that is enabled now makes superfluous: another content under the same
+/// number, which is gone as if it was deleted (a number means one content, and there is nothing to
+/// go back to or to enable), and the oldest when there are more than are kept, which are disabled.
 pub(crate) fn supersede(
     records: &mut [VersionRecord],
     enabled: Digest,
@@ -266,28 +267,37 @@ pub(crate) fn supersede(
     else {
         return;
     };
+    let mut withdraw = |record: &mut VersionRecord, status, reason: &str| {
+        record.status = status;
+        record.cause = Action::Superseded;
+        lines.push(Line::of(record, Action::Superseded, "host", reason));
+    };
+    for record in records.iter_mut().filter(|record| {
+        record.version == version
+            && record.digest.0 != enabled
+            && record.status != VersionStatus::Deleted
+    }) {
+        withdraw(
+            record,
+            VersionStatus::Deleted,
+            "the same version with another content took its place",
+        );
+    }
     let mut oldest_first: Vec<&mut VersionRecord> = records
         .iter_mut()
         .filter(|record| record.status == VersionStatus::Enabled)
         .collect();
     oldest_first.sort_by_key(|record| age(record));
-    let mut surplus = oldest_first.len().saturating_sub(kept);
-    for record in oldest_first {
-        if record.digest.0 == enabled {
-            continue;
-        }
-        let same_number = record.version == version;
-        if same_number || surplus > 0 {
-            surplus = surplus.saturating_sub(1);
-            record.status = VersionStatus::Disabled;
-            record.cause = Action::Superseded;
-            let reason = if same_number {
-                "the same version with another content took its place".to_owned()
-            } else {
-                format!("{kept} newer versions are kept")
-            };
-            lines.push(Line::of(record, Action::Superseded, "host", &reason));
-        }
+    let surplus = oldest_first.len().saturating_sub(kept);
+    let others = oldest_first
+        .into_iter()
+        .filter(|record| record.digest.0 != enabled);
+    for record in others.take(surplus) {
+        withdraw(
+            record,
+            VersionStatus::Disabled,
+            &format!("{kept} newer versions are kept"),
+        );
     }
 }
 

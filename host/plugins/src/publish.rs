@@ -230,9 +230,11 @@ impl Inner {
         let records = self.of_name(package.name());
         let trust = self.judge_new(&package, &records)?;
         let same = records.iter().find(|record| record.digest.0 == digest);
-        // What an admin has deleted does not come back because it still lies in a folder.
+        // What an admin has deleted does not come back because it still lies in a folder. What
+        // another content of the same number has replaced does: the file was changed back.
         if let Some(record) = same
-            && (record.status != VersionStatus::Deleted || options.folder.is_some())
+            && (record.status != VersionStatus::Deleted
+                || (options.folder.is_some() && record.cause != Action::Superseded))
         {
             return Ok(known(record.clone()));
         }
@@ -312,7 +314,9 @@ impl Inner {
             record.number = same.number;
         }
         if !asks {
-            self.watch_upgrade(&plugin, current(&records));
+            // Another content of the same number is replaced, and is nothing to go back to.
+            let before = current(&records).filter(|before| before.version != record.version);
+            self.watch_upgrade(&plugin, before);
         }
         let kept = self.config.versions_kept.max(1);
         let entered = record.clone();

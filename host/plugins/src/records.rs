@@ -53,7 +53,7 @@ pub enum Action {
     RolledBackByHost,
     /// By the host itself, because the plugin broke many times in a row.
     PutAside,
-    /// A newer version took its place, or there were more than are kept.
+    /// Another content under its number took its place, or there were more than are kept.
     Superseded,
     RemovedFromFolder,
     Revoked,

@@ -254,14 +254,8 @@ impl PluginStore {
         version: Option<&Version>,
         actor: &str,
     ) -> Result<PluginView, ChangeError> {
-        self.withdraw(
-            name,
-            version,
-            actor,
-            Action::Disabled,
-            VersionStatus::Disabled,
-        )
-        .await?;
+        self.withdraw(name, version, actor, VersionStatus::Disabled)
+            .await?;
         self.get(name).ok_or(ChangeError::NotFound)
     }
 
@@ -275,14 +269,8 @@ impl PluginStore {
         version: Option<&Version>,
         actor: &str,
     ) -> Result<(), ChangeError> {
-        self.withdraw(
-            name,
-            version,
-            actor,
-            Action::Deleted,
-            VersionStatus::Deleted,
-        )
-        .await
+        self.withdraw(name, version, actor, VersionStatus::Deleted)
+            .await
     }
 
     async fn withdraw(
@@ -290,9 +278,12 @@ impl PluginStore {
         name: &str,
         version: Option<&Version>,
         actor: &str,
-        action: Action,
         status: VersionStatus,
     ) -> Result<(), ChangeError> {
+        let action = match status {
+            VersionStatus::Deleted => Action::Deleted,
+            _ => Action::Disabled,
+        };
         self.inner
             .apply(name, Vec::new(), |records| {
                 let mut after = records.to_vec();
@@ -572,16 +563,19 @@ impl Inner {
         Ok((plugin, report))
     }
 
-    /// At start: everything that is enabled, in parallel, and one swap.
-    async fn load_enabled(&self) {
-        let enabled: Vec<VersionRecord> = self
-            .records
-            .read()
+    /// Every version that is enabled, of all packages.
+    fn enabled(&self) -> Vec<VersionRecord> {
+        let records = self.records.read();
+        let enabled = records
             .values()
             .flatten()
-            .filter(|record| record.status == VersionStatus::Enabled)
-            .cloned()
-            .collect();
+            .filter(|record| record.status == VersionStatus::Enabled);
+        enabled.cloned().collect()
+    }
+
+    /// At start: everything that is enabled, in parallel, and one swap.
+    async fn load_enabled(&self) {
+        let enabled = self.enabled();
         // Loading is mostly waiting for one disk and computing digests; the compile cache makes
         // the rest short.
         let at_once = self.config.parallel.max(1) * 4;
@@ -613,15 +607,7 @@ impl Inner {
 
     /// Takes out of service what must not be loaded any more.
     async fn judge_residents(&self) -> Result<(), StoreFault> {
-        let enabled: Vec<VersionRecord> = self
-            .records
-            .read()
-            .values()
-            .flatten()
-            .filter(|record| record.status == VersionStatus::Enabled)
-            .cloned()
-            .collect();
-        for record in enabled {
+        for record in self.enabled() {
             let archive = self.archive(&record).await?;
             let package =
                 Package::from_archive(&archive).map_err(|error| StoreFault::Host(chain(&error)))?;

@@ -78,7 +78,9 @@ pub(super) async fn list_plugins(
 /// Publishes a package, or a single component: it is live when the answer comes.
 ///
 /// The body is a `.bindery` archive or a component, raw or as the file of a form. A version that
-/// asks for more than the one before waits for an approval, and the answer is 202.
+/// asks for more than the one before waits for an approval, and the answer is 202. The number of a
+/// signed version stays what it is: another content under it is refused (409, `version_taken`).
+/// What nobody signed (`--dev`) replaces what was there under its number.
 #[utoipa::path(post, path = "/api/v1/plugins", tag = "plugins", params(PublishQuery),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
@@ -192,11 +194,7 @@ pub(super) async fn disable_plugin(
     ApiPath(name): ApiPath<String>,
     ApiQuery(query): ApiQuery<VersionQuery>,
 ) -> Result<Json<dto::Plugin>, Problem> {
-    let actor = admin(&caller)?;
-    let version = query.version()?;
-    let plugins = &app.services().plugins;
-    let plugin = plugins.disable(&name, version.as_ref(), &actor).await?;
-    Ok(Json(plugin_document(plugin)))
+    change(&caller, &app, &name, &query, Verb::Disable).await
 }
 
 /// Puts a disabled version into service again: the newest, or the one named.
@@ -210,11 +208,7 @@ pub(super) async fn enable_plugin(
     ApiPath(name): ApiPath<String>,
     ApiQuery(query): ApiQuery<VersionQuery>,
 ) -> Result<Json<dto::Plugin>, Problem> {
-    let actor = admin(&caller)?;
-    let version = query.version()?;
-    let plugins = &app.services().plugins;
-    let plugin = plugins.enable(&name, version.as_ref(), &actor).await?;
-    Ok(Json(plugin_document(plugin)))
+    change(&caller, &app, &name, &query, Verb::Enable).await
 }
 
 /// Says yes to what a version newly asks for, and makes it live: the newest that waits, or the
@@ -229,10 +223,33 @@ pub(super) async fn approve_plugin(
     ApiPath(name): ApiPath<String>,
     ApiQuery(query): ApiQuery<VersionQuery>,
 ) -> Result<Json<dto::Plugin>, Problem> {
-    let actor = admin(&caller)?;
+    change(&caller, &app, &name, &query, Verb::Approve).await
+}
+
+/// What is done to a package, or to one version of it.
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Disable,
+    Enable,
+    Approve,
+}
+
+async fn change(
+    caller: &Principal,
+    app: &App,
+    name: &str,
+    query: &VersionQuery,
+    verb: Verb,
+) -> Result<Json<dto::Plugin>, Problem> {
+    let actor = admin(caller)?;
     let version = query.version()?;
+    let version = version.as_ref();
     let plugins = &app.services().plugins;
-    let plugin = plugins.approve(&name, version.as_ref(), &actor).await?;
+    let plugin = match verb {
+        Verb::Disable => plugins.disable(name, version, &actor).await,
+        Verb::Enable => plugins.enable(name, version, &actor).await,
+        Verb::Approve => plugins.approve(name, version, &actor).await,
+    }?;
     Ok(Json(plugin_document(plugin)))
 }
 
