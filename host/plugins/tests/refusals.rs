@@ -400,59 +400,6 @@ async fn a_number_means_one_content_also_while_it_is_written() {
     shelf.store.set_policy(development).await.unwrap();
     let before = package("1.0.1000", "", component(1000));
     let first = package("1.0.1001", "", component(1001));
-    let other = package("1.0.1001", "# written anew", component(1001));
-    for package in [&before, &first, &other] {
-        let published = shelf.publish(package.clone()).await.unwrap();
-        assert!(published.created);
-    }
-    let listed = || {
-        let view = shelf.store.get("test.hot-load").unwrap();
-        let digests: Vec<_> = view.versions.iter().map(|it| it.record.digest.0).collect();
-        digests
-    };
-    assert_eq!(listed(), [other.digest(), before.digest()]);
-    let history = shelf.store.history("test.hot-load").await.unwrap();
-    assert_eq!(history[0].action.as_str(), "superseded");
-    assert_eq!(history[0].digest.0, first.digest());
-
-    let back = shelf
-        .store
-        .roll_back("test.hot-load", "admin")
-        .await
-        .unwrap();
-    assert_eq!(shelf.meant().as_deref(), Some("1.0.1000"));
-    assert_eq!(back.versions.len(), 2);
-    let number = other.version();
-    shelf
-        .store
-        .enable("test.hot-load", Some(number), "admin")
-        .await
-        .unwrap();
-    let view = shelf.store.get("test.hot-load").unwrap();
-    assert!(view.versions[0].current);
-    assert_eq!(view.versions[0].record.digest.0, other.digest());
-
-    // Changed back: it is what the number means again, from wherever it comes.
-    let archive = first.to_archive().unwrap();
-    let options = PublishOptions {
-        approve: false,
-        folder: Some("/watched".to_owned()),
-    };
-    let again = shelf.store.publish(archive, "folder", options).await;
-    assert!(again.unwrap().created);
-    assert_eq!(listed(), [first.digest(), before.digest()]);
-}
-
-#[tokio::test]
-async fn a_number_means_one_content_also_while_it_is_written() {
-    let shelf = Shelf::open().await;
-    let development = TrustPolicy {
-        development: true,
-        ..shelf.policy.clone()
-    };
-    shelf.store.set_policy(development).await.unwrap();
-    let before = package("1.0.1000", "", component(1000));
-    let first = package("1.0.1001", "", component(1001));
     let written_anew = replaced(&component(1001), "manners=good", "manners=nice");
     let other = package("1.0.1001", "", written_anew);
     for package in [&before, &first, &other] {

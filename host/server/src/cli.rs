@@ -8,6 +8,7 @@ use crate::{
     author::arguments::{
         BuildArguments, CheckArguments, NewArguments, PluginRunArguments, TestArguments,
     },
+    job::arguments::JobCommand,
     task_cli::OwnArguments,
 };
 
@@ -32,6 +33,11 @@ pub(crate) enum Command {
     Task {
         #[command(subcommand)]
         command: TaskCommand,
+    },
+    /// Work on a server: submit, watch, fetch
+    Job {
+        #[command(subcommand)]
+        command: JobCommand,
     },
     /// Look at engines and the sandbox
     Engine {

@@ -74,6 +74,20 @@ impl Client {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 
+    /// Where the WebSocket is.
+    pub(crate) fn socket_address(&self) -> anyhow::Result<String> {
+        // http becomes ws, https becomes wss.
+        let rest = self
+            .base
+            .strip_prefix("http")
+            .with_context(|| format!("{} is no http or https address", self.base))?;
+        Ok(format!("ws{rest}/api/v1/ws"))
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Sends a request; a problem document is an error.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,

@@ -20,6 +20,7 @@ mod engines;
 mod exit;
 mod host;
 mod invocation;
+mod job;
 mod paths;
 mod plugin;
 mod plugin_registry;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
             Command::Engine {
                 command: EngineCommand::Doctor(arguments),
             } => engines::doctor(arguments).await,
+            Command::Job { command } => job::command(command).await,
             Command::Plugin { command } => plugin_command(command).await,
             // Done above.
             Command::CompileComponent(_) => Ok(Exit::Failed),

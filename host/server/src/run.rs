@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// What a command says, for people on standard error or as a document on standard output.
-struct Voice {
-    json: bool,
+pub(crate) struct Voice {
+    pub(crate) json: bool,
 }
 
 impl Voice {
@@ -54,7 +54,7 @@ async fn temporary_host(arguments: &RunArguments) -> anyhow::Result<(Host, tempf
 }
 
 /// Reads the arguments; what is wrong with them is a usage error, and all of it is said.
-fn typed(arguments: &RunArguments, voice: &Voice) -> Result<request::Typed, Exit> {
+pub(crate) fn typed(arguments: &RunArguments, voice: &Voice) -> Result<request::Typed, Exit> {
     request::typed(arguments).map_err(|faults| {
         for fault in &faults {
             eprintln!("error: {fault}");

@@ -124,12 +124,25 @@ impl TestHost {
     /// # Errors
     /// When it does not listen in time; its log is in the message.
     pub async fn restart(&mut self) -> Result<()> {
+        self.restart_at("127.0.0.1:0").await
+    }
+
+    /// Starts the server again on the same data and at the same address.
+    ///
+    /// # Errors
+    /// As [`TestHost::restart`], and when somebody else took the address.
+    pub async fn restart_in_place(&mut self) -> Result<()> {
+        let address = self.address.clone();
+        self.restart_at(&address).await
+    }
+
+    async fn restart_at(&mut self, listen: &str) -> Result<()> {
         if self.child.is_some() {
             bail!("the server runs already");
         }
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let (out, log) = (self.path(&format!("out-{number}")), self.path("log"));
-        let mut command = self.command("127.0.0.1:0", &self.data());
+        let mut command = self.command(listen, &self.data());
         let log_file = File::options().create(true).append(true).open(&log)?;
         command.stdout(File::create(&out)?).stderr(log_file);
         let child = self

@@ -19,7 +19,7 @@ use crate::{
     cli::{LocalArguments, RunArguments},
     client::{Client, Refused},
     exit::Exit,
-    run,
+    run::{self, Voice},
     task_cli::OwnArguments,
 };
 
@@ -46,12 +46,19 @@ async fn submit(arguments: SubmitArguments) -> anyhow::Result<Exit> {
     let client = Client::new(&arguments.client)?;
     let (out, as_json) = (arguments.request.out.clone(), arguments.request.json);
     let labels = labels(&arguments.labels)?;
-    let typed = run::typed(&RunArguments {
-        task: arguments.task,
-        request: arguments.request,
-        local: LocalArguments::default(),
-        own: OwnArguments::default(),
-    });
+    let typed = run::typed(
+        &RunArguments {
+            task: arguments.task,
+            request: arguments.request,
+            local: LocalArguments::default(),
+            own: OwnArguments::default(),
+        },
+        &Voice { json: as_json },
+    );
+    let typed = match typed {
+        Ok(typed) => typed,
+        Err(exit) => return Ok(exit),
+    };
     let mut inputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (slot, path) in typed.inputs {
         let file = upload(&client, &path).await?;
@@ -152,20 +159,18 @@ async fn upload(client: &Client, path: &Path) -> anyhow::Result<FileInfo> {
 
 async fn list(arguments: ListArguments) -> anyhow::Result<Exit> {
     let client = Client::new(&arguments.client)?;
-    let filters = [
-        ("status", &arguments.status),
-        ("task", &arguments.task),
-        ("label", &arguments.label),
-    ];
     let limit = arguments.limit.to_string();
-    let mut request = client
-        .request(Method::GET, "jobs")
-        .query(&[("limit", &limit)]);
-    for (name, value) in filters {
-        if let Some(value) = value {
-            request = request.query(&[(name, value)]);
-        }
-    }
+    let filters = [
+        ("limit", Some(&limit)),
+        ("status", arguments.status.as_ref()),
+        ("task", arguments.task.as_ref()),
+        ("label", arguments.label.as_ref()),
+    ];
+    let query: Vec<String> = filters
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", encoded(value?))))
+        .collect();
+    let request = client.request(Method::GET, &format!("jobs?{}", query.join("&")));
     let page = client.send::<JobPage>(request).await?.body;
     if arguments.json {
         println!("{:#}", serde_json::to_value(&page)?);
@@ -178,6 +183,19 @@ async fn list(arguments: ListArguments) -> anyhow::Result<Exit> {
         eprintln!("no jobs");
     }
     Ok(Exit::Done)
+}
+
+/// A value of a query: all but unreserved characters as percent signs (RFC 3986, section 2.3).
+fn encoded(value: &str) -> String {
+    value
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 fn line(job: &JobSummary) -> String {
@@ -228,7 +246,10 @@ async fn job(client: &Client, id: &str) -> anyhow::Result<Job> {
 
 /// Ids are opaque, but they are one segment of a path.
 fn in_path(id: &str) -> anyhow::Result<&str> {
-    let fine = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    let fine = !id.is_empty()
+        && id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     if !fine {
         bail!("`{id}` is not the id of a job (see `bindery job list`)");
     }
@@ -269,7 +290,10 @@ async fn retry(arguments: JobArguments) -> anyhow::Result<Exit> {
     if arguments.json {
         println!("{:#}", serde_json::to_value(&answer)?);
     } else {
-        println!("{} is {} again as {}", answer.job_id, answer.status, answer.execution_id);
+        println!(
+            "{} is {} again as {}",
+            answer.job_id, answer.status, answer.execution_id
+        );
     }
     Ok(Exit::Done)
 }
@@ -298,7 +322,10 @@ async fn write_results(client: &Client, arguments: &FetchArguments) -> anyhow::R
     let out = &arguments.out;
     std::fs::create_dir_all(out).with_context(|| format!("failed to make {}", out.display()))?;
     let document: Value = serde_json::to_value(&last)?;
-    write(&out.join("result.json"), format!("{document:#}\n").as_bytes())?;
+    write(
+        &out.join("result.json"),
+        format!("{document:#}\n").as_bytes(),
+    )?;
     for artifact in &last.artifacts {
         // A server's word is no path: plain file names only.
         let name = Path::new(&artifact.name).file_name();
@@ -311,8 +338,7 @@ async fn write_results(client: &Client, arguments: &FetchArguments) -> anyhow::R
 }
 
 fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, content)
-        .with_context(|| format!("failed to write {}", path.display()))?;
+    std::fs::write(path, content).with_context(|| format!("failed to write {}", path.display()))?;
     eprintln!("wrote {}", path.display());
     Ok(())
 }
