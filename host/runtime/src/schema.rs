@@ -31,7 +31,8 @@ impl ParameterSchema {
     }
 
     /// Fills in the defaults of properties that are absent, at every depth where the schema names
-    /// properties of an object that is there.
+    /// properties of an object that is there. Where an object has variants, the names and words it
+    /// has must leave one of them only; then that one's defaults are meant.
     pub fn fill_defaults(&self, parameters: &mut Value) {
         fill(&self.schema, parameters, 0);
     }
@@ -56,7 +57,7 @@ impl ParameterSchema {
             .validator
             .iter_errors(parameters)
             .take(FAULTS_SORTED_MAX)
-            .flat_map(|error| violations(&error))
+            .flat_map(|error| violations(&self.schema, &error))
             .collect();
         // Of this order nobody needs to know how a validator walks through a schema.
         found.sort_by(|one, other| {
@@ -85,7 +86,12 @@ fn fill(schema: &Value, value: &mut Value, depth: u32) {
     };
     for (name, property) in properties {
         match object.get_mut(name) {
-            Some(present) => fill(property, present, depth + 1),
+            Some(present) => {
+                fill(property, present, depth + 1);
+                if let Some(variant) = variant_meant(property, present) {
+                    fill(variant, present, depth + 1);
+                }
+            }
             None => {
                 if let Some(default) = property.get("default") {
                     object.insert(name.clone(), default.clone());
@@ -95,8 +101,46 @@ fn fill(schema: &Value, value: &mut Value, depth: u32) {
     }
 }
 
+/// The only variant of an object that has all the members which are there.
+fn variant_meant<'a>(schema: &'a Value, value: &Value) -> Option<&'a Value> {
+    let (variants, object) = (schema.get("oneOf")?.as_array()?, value.as_object()?);
+    let mut fitting = variants.iter().filter(|variant| {
+        let properties = variant.get("properties").and_then(Value::as_object);
+        properties.is_some_and(|properties| {
+            object.iter().all(|(name, value)| {
+                let property = properties.get(name);
+                property.is_some_and(|property| words::allows_word(property, value))
+            })
+        })
+    });
+    let only = fitting.next()?;
+    fitting.next().is_none().then_some(only)
+}
+
+/// The part of a schema that a validator's path leads to.
+fn part<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/').skip(1).try_fold(schema, |at, segment| {
+        let segment = segment.replace("~1", "/").replace("~0", "~");
+        match (at, segment.as_str()) {
+            (_, "$ref") => schema.pointer(at.get("$ref")?.as_str()?.strip_prefix('#')?),
+            (Value::Array(items), index) => items.get(index.parse::<usize>().ok()?),
+            (at, name) => at.get(name),
+        }
+    })
+}
+
+/// The schema of a member that is missing.
+fn property_of<'a>(
+    schema: &'a Value,
+    error: &jsonschema::ValidationError<'_>,
+    name: &str,
+) -> Option<&'a Value> {
+    let path = error.schema_path().as_str().strip_suffix("/required")?;
+    part(schema, path)?.get("properties")?.get(name)
+}
+
 /// Of one error, which stands for several faults where members are unknown.
-fn violations(error: &jsonschema::ValidationError<'_>) -> Vec<Violation> {
+fn violations(schema: &Value, error: &jsonschema::ValidationError<'_>) -> Vec<Violation> {
     use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 
     let at = error.instance_path().as_str();
@@ -114,7 +158,7 @@ fn violations(error: &jsonschema::ValidationError<'_>) -> Vec<Violation> {
             one(
                 format!("{at}/{}", escape(name)),
                 codes::REQUIRED,
-                words::required(name),
+                words::required(name, property_of(schema, error, name)),
             )
         }
         Kind::AdditionalProperties { unexpected } => unexpected
@@ -156,7 +200,8 @@ fn violations(error: &jsonschema::ValidationError<'_>) -> Vec<Violation> {
         Kind::MinProperties { limit } => here(codes::WRONG_LENGTH, words::members_min(*limit)),
         Kind::MaxProperties { limit } => here(codes::WRONG_LENGTH, words::members_max(*limit)),
         Kind::OneOfNotValid { .. } | Kind::AnyOf { .. } => {
-            here(codes::NO_VARIANT, words::NO_VARIANT.to_owned())
+            let message = words::no_variant(part(schema, error.schema_path().as_str()));
+            here(codes::NO_VARIANT, message)
         }
         Kind::OneOfMultipleValid { .. } => {
             here(codes::NO_VARIANT, words::SEVERAL_VARIANTS.to_owned())
@@ -247,6 +292,58 @@ mod tests {
         let mut absent = json!({});
         schema().fill_defaults(&mut absent);
         assert_eq!(absent, json!({ "n": 3 }));
+    }
+
+    #[test]
+    fn members_that_one_variant_only_has_mean_that_variant() {
+        let schema = ParameterSchema::compile(&json!({
+            "type": "object",
+            "properties": { "place": { "oneOf": [
+                { "title": "At", "required": ["at"],
+                  "properties": { "at": { "type": "number" }, "kind": { "const": "at" } } },
+                { "title": "Near", "required": ["near"],
+                  "properties": {
+                    "near": { "enum": ["here", "there"], "default": "here" },
+                    "kind": { "const": "near" },
+                    "by": { "type": "number", "default": 4 }
+                  } }
+            ] } },
+            "required": ["place"]
+        }))
+        .unwrap();
+        for (given, filled) in [
+            (json!({ "by": 2 }), json!({ "near": "here", "by": 2 })),
+            (
+                json!({ "kind": "near" }),
+                json!({ "near": "here", "kind": "near", "by": 4 }),
+            ),
+            (
+                json!({ "near": "there" }),
+                json!({ "near": "there", "by": 4 }),
+            ),
+            // Any variant, none, and something else.
+            (json!({}), json!({})),
+            (json!({ "by": 2, "at": 1 }), json!({ "by": 2, "at": 1 })),
+            (json!({ "near": "nowhere" }), json!({ "near": "nowhere" })),
+            (json!(3), json!(3)),
+        ] {
+            let mut parameters = json!({ "place": given });
+            schema.fill_defaults(&mut parameters);
+            assert_eq!(parameters, json!({ "place": filled }), "{given}");
+        }
+        let ways = "At (`at`) or Near (`near`)";
+        let said = |parameters: Value| {
+            let faults = schema.violations(&parameters).into_iter();
+            let said = faults.map(|fault| format!("{}: {}", fault.code, fault.message));
+            said.collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(
+            said(json!({})),
+            format!("required: `place` is missing: {ways}")
+        );
+        let neither = said(json!({ "place": {} }));
+        assert!(neither.starts_with("no_variant: "), "{neither}");
+        assert!(neither.ends_with(ways), "{neither}");
     }
 
     #[test]

@@ -62,7 +62,8 @@ pub fn checks(schema: &Value) -> Result<Value, Unsupported> {
 }
 
 /// Defaults of members, at every depth where the schema names members, each as the text that the
-/// host gives to the task: `[[name, { text?, members? }], …]`.
+/// host gives to the task: `[[name, { text?, members?, variants?, only? }], …]`. `variants` has the
+/// same of each, or null; `only` the texts that a member may be.
 #[must_use]
 pub fn defaults(schema: &Value) -> Value {
     members(schema, 0)
@@ -81,6 +82,21 @@ fn members(schema: &Value, depth: u32) -> Value {
         let inner = members(property, depth + 1);
         if inner.as_array().is_some_and(|inner| !inner.is_empty()) {
             entry.insert("members".to_owned(), inner);
+        }
+        if let Some(variants) = property.get("oneOf").and_then(Value::as_array) {
+            let variants: Vec<Value> = variants
+                .iter()
+                .map(|variant| match variant.get("properties") {
+                    Some(Value::Object(_)) => members(variant, depth + 1),
+                    _ => Value::Null,
+                })
+                .collect();
+            if variants.iter().any(|variant| !variant.is_null()) {
+                entry.insert("variants".to_owned(), variants.into());
+            }
+        }
+        if let Some(only) = words::only_words(property) {
+            entry.insert("only".to_owned(), only.into());
         }
         json!([name, entry])
     });
@@ -193,7 +209,7 @@ impl<'a> Compiler<'a> {
             "anyOf" => {
                 let nodes = self.list(value, at)?;
                 Ok(Some(
-                    json!({ "k": "anyOf", "s": nodes, "m": words::NO_VARIANT }),
+                    json!({ "k": "anyOf", "s": nodes, "m": words::no_variant(Some(value)) }),
                 ))
             }
             "oneOf" => {
@@ -201,7 +217,7 @@ impl<'a> Compiler<'a> {
                 Ok(Some(json!({
                     "k": "oneOf",
                     "s": nodes,
-                    "m": words::NO_VARIANT,
+                    "m": words::no_variant(Some(value)),
                     "several": words::SEVERAL_VARIANTS,
                 })))
             }
@@ -227,12 +243,14 @@ impl<'a> Compiler<'a> {
                 Ok(Some(json!({ "k": keyword, "s": nodes })))
             }
             "additionalProperties" => self.additional(schema, value, at).map(Some),
-            "required" => Ok(Some(json!({ "k": "required", "v": required(value) }))),
+            "required" => Ok(Some(
+                json!({ "k": "required", "v": required(value, schema.get("properties")) }),
+            )),
             "dependentRequired" => {
                 let triggers = value.as_object().ok_or_else(misplaced)?;
                 let needed: Vec<Value> = triggers
                     .iter()
-                    .map(|(name, needed)| json!([name, required(needed)]))
+                    .map(|(name, needed)| json!([name, required(needed, None)]))
                     .collect();
                 Ok(Some(json!({ "k": keyword, "v": needed })))
             }
@@ -309,11 +327,12 @@ impl<'a> Compiler<'a> {
 }
 
 /// Names that must be there, each with its words.
-fn required(value: &Value) -> Vec<Value> {
+fn required(value: &Value, properties: Option<&Value>) -> Vec<Value> {
+    let property = |name: &str| properties.and_then(|properties| properties.get(name));
     let names = value.as_array().into_iter().flatten();
     names
         .filter_map(Value::as_str)
-        .map(|name| json!([name, words::required(name)]))
+        .map(|name| json!([name, words::required(name, property(name))]))
         .collect()
 }
 
@@ -395,6 +414,17 @@ mod tests {
                 ["b", { "members": [["c", { "text": "\"x\"" }]] }],
                 ["d", {}]
             ])
+        );
+        let schema = json!({ "properties": { "e": { "oneOf": [
+            { "type": "null" },
+            { "properties": { "f": { "const": "g", "default": "g" } } }
+        ] } } });
+        assert_eq!(
+            defaults(&schema),
+            json!([["e", { "variants": [
+                null,
+                [["f", { "text": "\"g\"", "only": ["g"] }]]
+            ] }]])
         );
     }
 }

@@ -339,7 +339,9 @@ async fn the_browser_says_of_shipped_tasks_what_the_server_says() -> Result<()> 
     let host = TestHost::start().await?;
     let explicit = json!({ "box": { "center": [1, 2.5, -3], "size": [20, 20, 20] } });
     let around = json!({ "box": { "around": "reference" }, "seed": 7 });
-    let tally = compare(&host, "docking.vina", &[explicit, around]).await?;
+    let told_by_a_member = json!({ "box": { "padding": 3 } });
+    let good = [explicit, around, told_by_a_member];
+    let tally = compare(&host, "docking.vina", &good).await?;
     eprintln!("docking.vina: {tally:?}");
     assert!(tally.accepted > 5 && tally.refused > 100, "{tally:?}");
     let tally = compare(&host, "system.sleep", &[]).await?;

@@ -23,12 +23,25 @@ function fillDefaults(tree, value, texts) {
   for (const [name, entry] of tree) {
     if (hasOwn(value, name)) {
       if (entry.members) fillDefaults(entry.members, value[name], texts);
+      if (entry.variants) fillDefaults(variantMeant(entry.variants, value[name]), value[name], texts);
     } else if (entry.text !== undefined) {
       put(value, name, JSON.parse(entry.text));
       if (!texts.has(value)) texts.set(value, new Map());
       texts.get(value).set(name, entry.text);
     }
   }
+}
+
+/** The members of the only variant of an object that has all those which are there. */
+function variantMeant(variants, value) {
+  if (!isObject(value)) return [];
+  const fits = (members) =>
+    Object.keys(value).every((name) => {
+      const entry = members.find(([known]) => known === name)?.[1];
+      return entry && (!entry.only || entry.only.includes(value[name]));
+    });
+  const fitting = variants.filter((members) => members !== null && fits(members));
+  return fitting.length === 1 ? fitting[0] : [];
 }
 
 /** JSON as the host writes it. */
