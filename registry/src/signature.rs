@@ -97,6 +97,8 @@ pub enum KeyError {
     Read { path: PathBuf, source: io::Error },
     #[error("failed to write {path}")]
     Write { path: PathBuf, source: io::Error },
+    #[error("{path} exists already, and a key is never written over: name another file")]
+    Exists { path: PathBuf },
     #[error("{path} can be read by others; `chmod 600` it, and think about a new key")]
     Exposed { path: PathBuf },
     #[error("no random numbers from the system: {0}")]
@@ -153,7 +155,12 @@ impl SigningKey {
             .create_new(true)
             .mode(0o600)
             .open(path)
-            .map_err(failed)?;
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => KeyError::Exists {
+                    path: path.to_owned(),
+                },
+                _ => failed(error),
+            })?;
         file.write_all(text.as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)
     }

@@ -44,7 +44,6 @@ pub(crate) fn demo(project: &Project, arguments: &Arguments) -> Result<()> {
         None if arguments.exit => temporary.path().to_owned(),
         None => PathBuf::from("bindery-data"),
     };
-    fs::create_dir_all(&data).with_context(|| format!("failed to make {}", data.display()))?;
     let token_file = data.join("admin-token");
     let program = project.dist().join("bindery");
     let mut server = Server::start(&program, &arguments.listen, &data, &token_file)?;

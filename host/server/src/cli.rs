@@ -77,17 +77,21 @@ pub(crate) enum PluginCommand {
     },
     /// Sign a package: a directory or a `.bindery` file
     Sign(PluginSignArguments),
+    /// Put packages, components and keys on the list of what must not run any more
+    Revoke(PluginRevokeArguments),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a key; the file holds the secret, the public key is printed
     New {
+        /// File to write (mode 0600); one that is there already is left alone
         #[arg(value_name = "FILE")]
         path: PathBuf,
     },
     /// Print the public key of a file, for trust stores
     Show {
+        /// File that `key new` wrote
         #[arg(value_name = "FILE")]
         path: PathBuf,
     },
@@ -95,12 +99,32 @@ pub(crate) enum KeyCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginSignArguments {
-    /// Directory of a package, or `.bindery` file
-    #[arg(value_name = "FILE|DIR")]
+    /// Directory of a package or of a plugin's project (its `dist`), or `.bindery` file
+    #[arg(value_name = "FILE|DIR", default_value = ".")]
     pub(crate) path: PathBuf,
     /// Key, as `bindery plugin key new` made it
     #[arg(long, value_name = "FILE", env = "BINDERY_SIGNING_KEY")]
     pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginRevokeArguments {
+    /// Digest of a package or of a component (`sha256:…`), or key (its id, or `ed25519:…`). Without
+    /// any, the list is issued anew, before it expires
+    #[arg(value_name = "DIGEST|KEY")]
+    pub(crate) what: Vec<String>,
+    /// The list, which servers get with `--revocations`; it is made when it is not there
+    #[arg(long, value_name = "FILE", env = "BINDERY_REVOCATIONS")]
+    pub(crate) list: PathBuf,
+    /// Key that signs the list: one of the `revocation_keys` in the servers' trust stores
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Why; said to whoever is refused
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+    /// Days until a newer list is due
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub(crate) days: u16,
 }
 
 #[derive(Debug, Args)]
@@ -212,10 +236,9 @@ pub(crate) struct ServeArguments {
     pub(crate) local: LocalArguments,
 }
 
+/// What a task is run with, and where its results go.
 #[derive(Debug, Args)]
-pub(crate) struct RunArguments {
-    /// Task to run, as `NAME` or `NAME@VERSION`. With it, `--help` lists the flags of its own
-    pub(crate) task: String,
+pub(crate) struct RequestArguments {
     /// File for an input slot; repeat for more
     #[arg(short, long = "input", value_name = "SLOT=PATH")]
     pub(crate) inputs: Vec<String>,
@@ -232,6 +255,14 @@ pub(crate) struct RunArguments {
     /// Print one JSON document and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Task to run, as `NAME` or `NAME@VERSION`. With it, `--help` lists the flags of its own
+    pub(crate) task: String,
+    #[command(flatten)]
+    pub(crate) request: RequestArguments,
     #[command(flatten)]
     pub(crate) local: LocalArguments,
     /// What was given in flags of the task's own.
@@ -241,6 +272,7 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct TaskListArguments {
+    /// Print one JSON document and nothing else
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -249,7 +281,9 @@ pub(crate) struct TaskListArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct TaskShowArguments {
+    /// Task, as `NAME` or `NAME@VERSION`
     pub(crate) task: String,
+    /// Print one JSON document and nothing else
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -258,6 +292,7 @@ pub(crate) struct TaskShowArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct EngineArguments {
+    /// Print one JSON document and nothing else
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -282,8 +317,8 @@ pub(crate) struct ClientArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginPublishArguments {
-    /// Directory of a package, `.bindery` file, or component
-    #[arg(value_name = "FILE|DIR")]
+    /// Directory of a package or of a plugin's project (its `dist`), `.bindery` file, or component
+    #[arg(value_name = "FILE|DIR", default_value = ".")]
     pub(crate) path: PathBuf,
     /// Also take what the version newly asks for
     #[arg(long)]
@@ -292,6 +327,7 @@ pub(crate) struct PluginPublishArguments {
     /// instead of publishing it on a server
     #[arg(long, value_name = "PLACE", conflicts_with_all = ["approve", "json"])]
     pub(crate) to: Option<String>,
+    /// Print one JSON document and nothing else
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -302,6 +338,7 @@ pub(crate) struct PluginPublishArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginListArguments {
+    /// Print one JSON document and nothing else
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -312,6 +349,7 @@ pub(crate) struct PluginListArguments {
 pub(crate) struct PluginNameArguments {
     /// Name of the package; where it makes sense, `NAME@VERSION`
     pub(crate) name: String,
+    /// Print one JSON document and nothing else
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

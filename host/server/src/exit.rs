@@ -7,6 +7,8 @@ pub(crate) enum Exit {
     Done,
     /// The run or the request failed.
     Failed,
+    /// The words on the command line name what is not there. What is no command is told by clap.
+    Usage,
     /// The input was rejected by validation.
     Rejected,
     EngineMissing,
@@ -15,10 +17,10 @@ pub(crate) enum Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        // 2 is a usage error, which clap reports itself.
         Self::from(match exit {
             Exit::Done => 0,
             Exit::Failed => 1,
+            Exit::Usage => 2,
             Exit::Rejected => 3,
             Exit::EngineMissing => 4,
             Exit::Cancelled => 130,

@@ -32,8 +32,9 @@ mod settings;
 mod task_cli;
 mod tasks;
 mod trust;
+mod words;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use crate::{
     cli::{Command, EngineCommand, PluginCommand, TaskCommand},
@@ -130,7 +131,13 @@ async fn plugin_command(command: PluginCommand) -> anyhow::Result<Exit> {
         PluginCommand::Pull(arguments) => plugin_registry::pull(arguments).await,
         PluginCommand::Key { command } => plugin_registry::key(command),
         PluginCommand::Sign(arguments) => plugin_registry::sign(&arguments),
+        PluginCommand::Revoke(arguments) => plugin_registry::revoke(&arguments),
     }
+}
+
+/// `NO_COLOR` with any word in it asks for plain text (no-color.org).
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// The server logs by default; a command only what went wrong.
@@ -148,6 +155,7 @@ fn start_log(verbose: u8, serving: bool) {
         .with(
             tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal() && !no_colour())
                 .with_target(false),
         )
         .init();

@@ -8,13 +8,16 @@ use bindery_registry::Package;
 use reqwest::{Method, StatusCode};
 
 use crate::{
+    author::project::package_of,
     cli::{ClientArguments, PluginListArguments, PluginNameArguments, PluginPublishArguments},
     client::Client,
     exit::Exit,
     plugin_registry,
 };
 
-pub(crate) async fn publish(arguments: PluginPublishArguments) -> anyhow::Result<Exit> {
+pub(crate) async fn publish(mut arguments: PluginPublishArguments) -> anyhow::Result<Exit> {
+    arguments.path = package_of(&arguments.path)?;
+    plugin_registry::warn_of_sources(&arguments.path);
     if let Some(to) = &arguments.to {
         let (registry, client) = (&arguments.registry, &arguments.client);
         return plugin_registry::publish(&arguments.path, to, registry, client).await;
@@ -31,21 +34,30 @@ pub(crate) async fn publish(arguments: PluginPublishArguments) -> anyhow::Result
         .header("content-type", "application/octet-stream")
         .body(body);
     let answer = client.send::<PublishedPlugin>(request).await?;
+    let version = &answer.body.version;
+    let exit = match version.status.as_str() {
+        "enabled" if version.fault.is_none() => Exit::Done,
+        _ => Exit::Failed,
+    };
+    for task in &version.tasks {
+        if task.version != version.version {
+            eprintln!(
+                "warning: the package is {}, its task {} is {}",
+                version.version, task.id, task.version
+            );
+        }
+    }
+    if exit == Exit::Failed {
+        eprintln!("{}", not_live(version));
+    }
     if arguments.json {
         println!("{:#}", serde_json::to_value(&answer.body)?);
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
-    let version = &answer.body.version;
     let name = format!("{}@{}", version.name, version.version);
-    match answer.status {
-        StatusCode::OK => println!("{name} is there already ({})", version.status),
-        StatusCode::ACCEPTED => {
-            println!(
-                "{name} waits for an approval of: {}",
-                version.growth.join(", ")
-            );
-            println!("to approve it: bindery plugin approve {}", version.name);
-        }
+    match (answer.status, exit) {
+        (_, Exit::Failed) => {}
+        (StatusCode::OK, _) => println!("{name} is there already, and live ({})", version.digest),
         _ => println!("{name} is live ({})", version.digest),
     }
     if let Some(report) = &answer.body.report {
@@ -85,7 +97,26 @@ pub(crate) async fn publish(arguments: PluginPublishArguments) -> anyhow::Result
         }
         println!("  took         {:.0} ms", report.milliseconds);
     }
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+/// Why a version that was published is not in service, and what puts it there.
+fn not_live(version: &PluginVersion) -> String {
+    let name = format!("{}@{}", version.name, version.version);
+    if let Some(fault) = &version.fault {
+        return format!("{name} is there already, and cannot be loaded: {fault}");
+    }
+    match version.status.as_str() {
+        "pending" => format!(
+            "{name} waits for an approval of: {}\n  to approve it: bindery plugin approve {name}",
+            version.growth.join(", ")
+        ),
+        status => format!(
+            "{name} is there already, and is not in service: it is {status} ({})\n  to put it into \
+             service: bindery plugin enable {name}",
+            version.cause.replace('_', " ")
+        ),
+    }
 }
 
 /// A directory is packed; a file is sent as it is.
@@ -173,6 +204,13 @@ pub(crate) async fn change(arguments: PluginNameArguments, change: Change) -> an
         Change::Approve => "approve",
     };
     let (name, version) = split(&arguments.name);
+    if let (Change::RollBack, Some(version)) = (change, version) {
+        eprintln!(
+            "error: a rollback goes to the version before; to put {version} into service: bindery \
+             plugin enable {name}@{version}"
+        );
+        return Ok(Exit::Usage);
+    }
     // Of all that a version may hold, only the plus means something else in a query.
     let query = version.map_or_else(String::new, |version| {
         format!("?version={}", version.replace('+', "%2B"))
@@ -188,7 +226,8 @@ pub(crate) async fn change(arguments: PluginNameArguments, change: Change) -> an
 }
 
 pub(crate) async fn history(arguments: PluginNameArguments) -> anyhow::Result<Exit> {
-    let detail = detail(&arguments.client, &arguments.name).await?;
+    let (name, _) = split(&arguments.name);
+    let detail = detail(&arguments.client, name).await?;
     if arguments.json {
         println!("{:#}", serde_json::json!({ "items": detail.history }));
         return Ok(Exit::Done);

@@ -1,20 +1,23 @@
-//! `bindery plugin key`, `sign`, `pull`, and `publish --to`: a publisher's tools. They need no
+//! `bindery plugin key`, `sign`, `revoke`, `pull`, and `publish --to`: a publisher's tools. They need no
 //! server.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use bindery_core::Digest;
 use bindery_registry::{
-    ARCHIVE_BYTES_MAX, Folder, Package, SIGNATURE_FILE, SigningKey, Trust, TrustPolicy, TrustStore,
-    judge,
+    ARCHIVE_BYTES_MAX, Folder, KeyId, Package, PublicKey, Revocations, RevokedDigest, RevokedKey,
+    SIGNATURE_FILE, SigningKey, Trust, TrustPolicy, TrustStore, judge,
     oci::{Client, Credentials, OciReference},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use semver::Version;
 
 use crate::{
+    author::project::{newer_source, package_of},
     cli::{
-        ClientArguments, KeyCommand, PluginPullArguments, PluginSignArguments, RegistryArguments,
+        ClientArguments, KeyCommand, PluginPullArguments, PluginRevokeArguments,
+        PluginSignArguments, RegistryArguments,
     },
     client::SERVER,
     exit::Exit,
@@ -48,7 +51,8 @@ pub(crate) fn key(command: KeyCommand) -> anyhow::Result<Exit> {
 /// A directory gets its signature file, an archive is replaced by a signed one.
 pub(crate) fn sign(arguments: &PluginSignArguments) -> anyhow::Result<Exit> {
     let key = SigningKey::load(&arguments.key)?;
-    let path = &arguments.path;
+    let path = &package_of(&arguments.path)?;
+    warn_of_sources(path);
     let package = read(path)?.sign(&key);
     if path.is_dir() {
         let signature = package
@@ -60,6 +64,97 @@ pub(crate) fn sign(arguments: &PluginSignArguments) -> anyhow::Result<Exit> {
     }
     eprintln!("signed {} with {}", describe(&package), key.public().id());
     Ok(Exit::Done)
+}
+
+/// Says so where a package is not what its sources would make.
+pub(crate) fn warn_of_sources(package: &Path) {
+    if let Some(source) = newer_source(package) {
+        eprintln!(
+            "warning: {} was changed after {} was built, and the change is not in it; to take it \
+             in: `bindery plugin build`",
+            source.display(),
+            package.display()
+        );
+    }
+}
+
+/// Adds to the list of what must not run any more, makes it where there is none, and signs it.
+pub(crate) fn revoke(arguments: &PluginRevokeArguments) -> anyhow::Result<Exit> {
+    let key = SigningKey::load(&arguments.key)?;
+    let path = &arguments.list;
+    let now = Timestamp::now();
+    let mut list = match std::fs::read_to_string(path) {
+        Ok(text) => Revocations::accept(&text, &[key.public()], None)
+            .with_context(|| format!("failed to use {}", path.display()))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Revocations {
+            number: 0,
+            issued: now,
+            expires: now,
+            digests: Vec::new(),
+            keys: Vec::new(),
+        },
+        Err(error) => {
+            return Err(error).with_context(|| format!("failed to read {}", path.display()));
+        }
+    };
+    list.number += 1;
+    list.issued = now;
+    list.expires = now + SignedDuration::from_hours(24 * i64::from(arguments.days));
+    let reason = &arguments.reason;
+    for what in &arguments.what {
+        match Revoked::read(what) {
+            Some(Revoked::Digest(digest)) => {
+                list.digests.retain(|revoked| revoked.digest != digest);
+                list.digests.push(RevokedDigest {
+                    digest,
+                    reason: reason.clone(),
+                });
+            }
+            Some(Revoked::Key(key_id)) => {
+                list.keys.retain(|revoked| revoked.key_id != key_id);
+                list.keys.push(RevokedKey {
+                    key_id,
+                    reason: reason.clone(),
+                });
+            }
+            None => {
+                eprintln!(
+                    "error: `{what}` is neither a digest (`sha256:…`) nor a key (16 hex digits, or \
+                     `ed25519:…`)"
+                );
+                return Ok(Exit::Usage);
+            }
+        }
+    }
+    replace(path, list.sign(&key)?.as_bytes())?;
+    println!(
+        "revocation list {} in {}: {} digests, {} keys; the next is due before {}",
+        list.number,
+        path.display(),
+        list.digests.len(),
+        list.keys.len(),
+        list.expires.strftime("%Y-%m-%d")
+    );
+    Ok(Exit::Done)
+}
+
+enum Revoked {
+    Digest(Digest),
+    Key(KeyId),
+}
+
+impl Revoked {
+    fn read(text: &str) -> Option<Self> {
+        if let Ok(digest) = text.parse() {
+            return Some(Self::Digest(digest));
+        }
+        if let Ok(id) = text.parse() {
+            return Some(Self::Key(id));
+        }
+        text.parse::<PublicKey>()
+            .ok()
+            .map(|key| Self::Key(key.id()))
+    }
 }
 
 /// Pushes to an OCI registry or into a folder.
@@ -180,7 +275,8 @@ fn is_of(client: &ClientArguments, reference: &OciReference) -> bool {
     authority.eq_ignore_ascii_case(&reference.authority)
 }
 
-fn read(path: &Path) -> anyhow::Result<Package> {
+/// A package from its directory or archive.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Package> {
     if path.is_dir() {
         return Ok(Package::read(path)?);
     }

@@ -24,48 +24,84 @@ pub(crate) struct Typed {
 /// Reads the arguments.
 ///
 /// # Errors
-/// What is wrong with them, in words for the person who typed them.
-pub(crate) fn typed(arguments: &RunArguments) -> anyhow::Result<Typed> {
-    let task = arguments.task.parse()?;
-    let mut inputs: Vec<(String, PathBuf)> = arguments
-        .inputs
-        .iter()
-        .map(|input| {
-            let (slot, path) = input
-                .split_once('=')
-                .with_context(|| format!("`--input {input}` is not SLOT=PATH"))?;
-            Ok((slot.to_owned(), PathBuf::from(path)))
-        })
-        .collect::<anyhow::Result<_>>()?;
+/// All that is wrong with them, in words for the person who typed them.
+pub(crate) fn typed(arguments: &RunArguments) -> Result<Typed, Vec<String>> {
+    let mut faults = Vec::new();
+    let task = kept(arguments.task.parse::<TaskRef>(), &mut faults);
+    let request = &arguments.request;
+    let mut inputs: Vec<(String, PathBuf)> = Vec::new();
+    for input in &request.inputs {
+        match input.split_once('=') {
+            Some((slot, path)) => inputs.push((slot.to_owned(), PathBuf::from(path))),
+            None => faults.push(format!("`--input {input}` is not SLOT=PATH")),
+        }
+    }
     for (slot, path) in &arguments.own.inputs {
         let given = inputs.iter().any(|(known, _)| known == slot);
         if given && arguments.own.single_slots.contains(slot) {
-            bail!("a file for `{slot}` is given twice, by its flag and by `--input`");
+            faults.push(format!(
+                "a file for `{slot}` is given twice, by its flag and by `--input`"
+            ));
         }
         inputs.push((slot.clone(), path.clone()));
     }
-    let mut parameters = match &arguments.params {
-        Some(path) => read_parameters(path)?,
-        None => Value::Object(Map::new()),
-    };
-    for parameter in &arguments.parameters {
-        let (key, value) = parameter
-            .split_once('=')
-            .with_context(|| format!("`--param {parameter}` is not KEY=VALUE"))?;
+    for (slot, path) in &inputs {
+        let readable = readable(path)
+            .with_context(|| format!("failed to read {} (input `{slot}`)", path.display()));
+        kept(readable, &mut faults);
+    }
+    let given = request.params.as_deref().map(read_parameters);
+    let mut parameters = given
+        .and_then(|given| kept(given, &mut faults))
+        .unwrap_or_else(|| Value::Object(Map::new()));
+    for parameter in &request.parameters {
+        let Some((key, value)) = parameter.split_once('=') else {
+            faults.push(format!("`--param {parameter}` is not KEY=VALUE"));
+            continue;
+        };
         let path: Vec<&str> = key.split('.').collect();
-        add(&mut parameters, &path, any(value))
-            .with_context(|| format!("`--param {parameter}`"))?;
+        let added = add(&mut parameters, &path, any(value))
+            .with_context(|| format!("`--param {parameter}`"));
+        kept(added, &mut faults);
     }
     for own in &arguments.own.parameters {
         let path: Vec<&str> = own.path.iter().map(String::as_str).collect();
-        add(&mut parameters, &path, own.value.clone())
-            .with_context(|| format!("`{}`", own.flag))?;
+        let added = add(&mut parameters, &path, own.value.clone())
+            .with_context(|| format!("`{}`", own.flag));
+        kept(added, &mut faults);
     }
-    Ok(Typed {
-        task,
-        inputs,
-        parameters,
-    })
+    match task {
+        Some(task) if faults.is_empty() => Ok(Typed {
+            task,
+            inputs,
+            parameters,
+        }),
+        _ => Err(faults),
+    }
+}
+
+/// What came out; what is wrong goes to the other faults.
+fn kept<T, E: Into<anyhow::Error>>(outcome: Result<T, E>, faults: &mut Vec<String>) -> Option<T> {
+    match outcome {
+        Ok(value) => Some(value),
+        Err(error) => {
+            faults.push(format!("{:#}", error.into()));
+            None
+        }
+    }
+}
+
+/// Whether a file can be opened. Pipes are files too, and are not opened: that would take them
+/// from whoever reads them afterwards.
+fn readable(path: &Path) -> std::io::Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    if metadata.is_file() {
+        std::fs::File::open(path)?;
+    }
+    Ok(())
 }
 
 fn read_parameters(path: &Path) -> anyhow::Result<Value> {
@@ -169,10 +205,10 @@ mod tests {
         let mut parameters = json!({ "a": { "x": 1 } });
         set(&mut parameters, "a.y", any("2.5")).unwrap();
         set(&mut parameters, "b.c.d", any("[1,2]")).unwrap();
-        set(&mut parameters, "name", any("vina")).unwrap();
+        set(&mut parameters, "name", any("short")).unwrap();
         assert_eq!(
             parameters,
-            json!({ "a": { "x": 1, "y": 2.5 }, "b": { "c": { "d": [1, 2] } }, "name": "vina" })
+            json!({ "a": { "x": 1, "y": 2.5 }, "b": { "c": { "d": [1, 2] } }, "name": "short" })
         );
         assert!(set(&mut parameters, "name.x", json!(1)).is_err());
         assert!(set(&mut parameters, "", json!(1)).is_err());

@@ -21,6 +21,7 @@ use crate::{
     host::{Host, Storage},
     paths, request,
     settings::Settings,
+    tasks, words,
 };
 
 /// What a command says, for people on standard error or as a document on standard output.
@@ -52,25 +53,26 @@ async fn temporary_host(arguments: &RunArguments) -> anyhow::Result<(Host, tempf
     Ok((host, directory))
 }
 
-/// Reads the arguments; what is wrong with them is a usage error.
-fn typed(arguments: &RunArguments) -> request::Typed {
-    match request::typed(arguments) {
-        Ok(typed) => typed,
-        Err(error) => {
-            use clap::CommandFactory;
-            crate::cli::Cli::command()
-                .error(
-                    clap::error::ErrorKind::ValueValidation,
-                    format!("{error:#}"),
-                )
-                .exit()
+/// Reads the arguments; what is wrong with them is a usage error, and all of it is said.
+fn typed(arguments: &RunArguments, voice: &Voice) -> Result<request::Typed, Exit> {
+    request::typed(arguments).map_err(|faults| {
+        for fault in &faults {
+            eprintln!("error: {fault}");
         }
-    }
+        eprintln!("see `bindery run {} --help`", arguments.task);
+        voice.document(&json!({
+            "status": "rejected",
+            "code": "usage",
+            "message": faults.join("; "),
+            "faults": faults,
+        }));
+        Exit::Usage
+    })
 }
 
 pub(crate) async fn validate(arguments: RunArguments) -> anyhow::Result<Exit> {
     let voice = Voice {
-        json: arguments.json,
+        json: arguments.request.json,
     };
     let checked = check_only(arguments, &voice).await;
     told(&voice, checked)
@@ -89,7 +91,10 @@ fn told(voice: &Voice, outcome: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
 }
 
 async fn check_only(arguments: RunArguments, voice: &Voice) -> anyhow::Result<Exit> {
-    let typed = typed(&arguments);
+    let typed = match typed(&arguments, voice) {
+        Ok(typed) => typed,
+        Err(exit) => return Ok(exit),
+    };
     let (host, _directory) = temporary_host(&arguments).await?;
     let draft = typed.draft(&host.library).await?;
     match host
@@ -111,20 +116,23 @@ async fn check_only(arguments: RunArguments, voice: &Voice) -> anyhow::Result<Ex
             }
             Ok(Exit::Done)
         }
-        Err(error) => Ok(refused(voice, &error)),
+        Err(error) => Ok(refused(voice, &error, &host)),
     }
 }
 
 pub(crate) async fn run(arguments: RunArguments) -> anyhow::Result<Exit> {
     let voice = Voice {
-        json: arguments.json,
+        json: arguments.request.json,
     };
     let ran = run_once(arguments, &voice).await;
     told(&voice, ran)
 }
 
 async fn run_once(arguments: RunArguments, voice: &Voice) -> anyhow::Result<Exit> {
-    let typed = typed(&arguments);
+    let typed = match typed(&arguments, voice) {
+        Ok(typed) => typed,
+        Err(exit) => return Ok(exit),
+    };
     // From the first moment on: an interrupt while files are read must clean up as well.
     let mut interrupts = Interrupts::listen()?;
     let (host, directory) = temporary_host(&arguments).await?;
@@ -135,7 +143,7 @@ async fn run_once(arguments: RunArguments, voice: &Voice) -> anyhow::Result<Exit
         .await
     {
         Ok(checked) => checked,
-        Err(error) => return Ok(refused(voice, &error)),
+        Err(error) => return Ok(refused(voice, &error, &host)),
     };
     for notice in &checked.notices {
         voice.say(&format!("{}: {}", notice.severity.as_str(), notice.message));
@@ -149,21 +157,22 @@ async fn run_once(arguments: RunArguments, voice: &Voice) -> anyhow::Result<Exit
 }
 
 /// Says why a request may not run.
-fn refused(voice: &Voice, error: &IntakeError) -> Exit {
+fn refused(voice: &Voice, error: &IntakeError, host: &Host) -> Exit {
     let (exit, code, violations): (Exit, &str, &[Violation]) = match error {
         IntakeError::Invalid(violations) => (Exit::Rejected, "invalid_request", violations),
         IntakeError::EngineMissing { .. } => (Exit::EngineMissing, "engine_missing", &[]),
         IntakeError::SandboxUnavailable { .. } => (Exit::EngineMissing, "sandbox_unavailable", &[]),
-        IntakeError::UnknownTask(_) => (Exit::Failed, "unknown_task", &[]),
+        IntakeError::UnknownTask(_) => (Exit::Usage, "unknown_task", &[]),
         IntakeError::PluginBroke(broke) => (Exit::Failed, broke.kind.as_str(), &[]),
         IntakeError::Host(_) => (Exit::Failed, "host_fault", &[]),
     };
     let fix = match error {
-        IntakeError::EngineMissing { hint, .. } => hint.as_str(),
-        IntakeError::SandboxUnavailable { fix, .. } => fix.as_str(),
-        _ => "",
+        IntakeError::EngineMissing { hint, .. } => hint.clone(),
+        IntakeError::SandboxUnavailable { fix, .. } => fix.clone(),
+        IntakeError::UnknownTask(task) => tasks::cure(&host.parts.catalog, task),
+        _ => String::new(),
     };
-    voice.say(&format!("error: {error}"));
+    voice.say(&format!("error: {}", words::headline(&error.to_string())));
     for violation in violations {
         voice.say(&format!(
             "  {}: {} [{}]",
@@ -178,7 +187,7 @@ fn refused(voice: &Voice, error: &IntakeError) -> Exit {
         _ => "",
     };
     if !detail.is_empty() {
-        voice.say(&indent(detail));
+        voice.say(&words::detail(code, detail));
     }
     voice.document(&json!({
         "status": "rejected",
@@ -303,14 +312,15 @@ async fn finish(
     let results = documents::results(&store, &host.blobs, record).await?;
     let document = serde_json::to_value(&results)?;
     let mut written = Vec::new();
-    if let Some(out) = &arguments.out {
+    if let Some(out) = &arguments.request.out {
         written = write_out(host, out, &document, &results.artifacts).await?;
     }
     voice.document(&document);
     if let Some(problem) = &results.problem {
-        voice.say(&format!("{status}: {} [{}]", problem.message, problem.code));
+        let message = words::headline(&problem.message);
+        voice.say(&format!("{status}: {message} [{}]", problem.code));
         if !problem.detail.is_empty() {
-            voice.say(&indent(&problem.detail));
+            voice.say(&words::detail(&problem.code, &problem.detail));
         }
     }
     if !voice.json {
@@ -351,26 +361,4 @@ async fn write_out(
         written.push(path);
     }
     Ok(written)
-}
-
-/// An engine's own words: indented, bounded, and without bytes that a terminal would obey.
-pub(crate) fn indent(text: &str) -> String {
-    const LINES_MAX: usize = 20;
-    text.lines()
-        .take(LINES_MAX)
-        .map(|line| {
-            let line: String = line
-                .chars()
-                .map(|c| {
-                    if c.is_control() && c != '\t' {
-                        '\u{fffd}'
-                    } else {
-                        c
-                    }
-                })
-                .collect();
-            format!("  | {line}")
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
 }

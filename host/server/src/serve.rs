@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     net::SocketAddr,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -139,6 +139,21 @@ fn write_token(path: &Path, token: &str) -> anyhow::Result<()> {
     writeln!(file, "{token}").with_context(|| format!("failed to write {}", path.display()))
 }
 
+/// Makes a directory that nobody else on this machine can look into: uploads, results and
+/// credentials are below. One that is there keeps the rights its owner gave it.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let made = std::fs::DirBuilder::new().mode(0o700).create(directory);
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && directory.is_dir() => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 /// One server for one data directory: two would each hold the truth.
 struct DataLock {
     _file: std::fs::File,
@@ -146,8 +161,7 @@ struct DataLock {
 
 impl DataLock {
     fn take(data: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data)
-            .with_context(|| format!("failed to make {}", data.display()))?;
+        make_private(data).with_context(|| format!("failed to make {}", data.display()))?;
         let path = data.join("lock");
         let file = std::fs::File::create(&path)
             .with_context(|| format!("failed to use {}", path.display()))?;

@@ -1,8 +1,7 @@
 //! `bindery task list` and `show`.
 
-use anyhow::Context;
 use bindery_core::{TaskDefinition, TaskRef};
-use bindery_runtime::TaskEntry;
+use bindery_runtime::{Catalog, TaskEntry};
 use serde_json::{Value, json};
 
 use crate::{
@@ -63,17 +62,59 @@ pub(crate) async fn list(arguments: TaskListArguments) -> anyhow::Result<Exit> {
 
 pub(crate) async fn show(arguments: TaskShowArguments) -> anyhow::Result<Exit> {
     let (parts, _directory) = look(&arguments.local).await?;
-    let task: TaskRef = arguments.task.parse()?;
-    let entry = parts
-        .catalog
-        .task(&task)
-        .with_context(|| format!("no task `{task}` (see `bindery task list`)"))?;
+    let task: TaskRef = match arguments.task.parse() {
+        Ok(task) => task,
+        Err(error) => {
+            eprintln!("bindery: {error}");
+            return Ok(Exit::Usage);
+        }
+    };
+    let Some(entry) = parts.catalog.task(&task) else {
+        let cure = cure(&parts.catalog, &task);
+        eprintln!("bindery: there is no task `{task}`\n  to mend it: {cure}");
+        return Ok(Exit::Usage);
+    };
     if arguments.json {
         println!("{:#}", document(&parts, &entry));
     } else {
         print_definition(&parts, &entry);
     }
     Ok(Exit::Done)
+}
+
+/// What may have been meant by a task that is not there.
+pub(crate) fn cure(catalog: &Catalog, task: &TaskRef) -> String {
+    let versions = catalog.versions(&task.id);
+    if let Some(newest) = versions.first() {
+        let all: Vec<String> = versions.iter().map(ToString::to_string).collect();
+        return format!(
+            "its versions are {}; did you mean `{}@{newest}`?",
+            all.join(", "),
+            task.id
+        );
+    }
+    let tasks = catalog.tasks();
+    let ids = tasks.iter().map(|entry| entry.definition.id.as_str());
+    match nearest(&task.id, ids) {
+        Some(near) => format!("did you mean `{near}`? (`bindery task list` shows all)"),
+        None => "`bindery task list` shows all tasks".to_owned(),
+    }
+}
+
+/// The name that is most like a word, when it is like it. The last part of a dotted name counts as
+/// the name, too: that is what people remember.
+fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // 0..=1; two slips of the hand in a word of ten letters are above it, other words below.
+    const LIKE: f64 = 0.84;
+    let likeness = |name: &str| {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        strsim::jaro_winkler(word, name).max(strsim::jaro_winkler(word, last))
+    };
+    names
+        .map(|name| (likeness(name), name))
+        .filter(|(likeness, _)| *likeness >= LIKE)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
 }
 
 fn unavailable(parts: &Parts, definition: &TaskDefinition) -> Option<String> {
@@ -135,4 +176,24 @@ fn print_definition(parts: &Parts, entry: &TaskEntry) {
     }
     println!();
     print!("{}", invocation::task_help(entry));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_hand_is_seen_and_another_word_is_not() {
+        let names = ["system.sleep", "system.noop", "text.count"];
+        for (word, meant) in [
+            ("system.slep", Some("system.sleep")),
+            ("sytsem.noop", Some("system.noop")),
+            ("count", Some("text.count")),
+            ("cuont", Some("text.count")),
+            ("nosuch", None),
+            ("weather.map", None),
+        ] {
+            assert_eq!(nearest(word, names.into_iter()), meant, "{word}");
+        }
+    }
 }

@@ -12,5 +12,5 @@ mod rmsd;
 
 pub use cli::{Cli, Finished, Running};
 pub use molfile::{Atom, Molecule, MolfileError, read_sdf};
-pub use places::{language_tools, program, project};
+pub use places::{copy_tree, language_tools, program, project, python_with};
 pub use rmsd::symmetric_rmsd;

@@ -17,7 +17,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use bindery_integration::{Cli, Finished, language_tools, project};
+use bindery_integration::{Cli, Finished, copy_tree, language_tools, project};
 use bindery_testkit::dist;
 use serde_json::Value;
 
@@ -128,7 +128,31 @@ async fn from_new_to_fault(language: Language) {
     );
 
     let source = directory.join(language.source);
+    let signature = directory.join("dist/bindery.sig");
+    // Only Rust's tools are sure to make the same of the same.
+    let signed = language.name == "rust";
+    if signed {
+        let key = home.path().join("key");
+        let made = bindery(&["plugin", "key", "new"], &key).await;
+        assert_eq!(made.code().unwrap(), 0, "{}", made.stderr);
+        let sign = Cli::new(&["plugin", "sign", "--key"]).unwrap().arg(&key);
+        let sign = sign.arg(&directory).finish().await.unwrap();
+        assert_eq!(sign.code().unwrap(), 0, "{}", sign.stderr);
+        let built = bindery(&["plugin", "build"], &directory).await;
+        assert_eq!(built.code().unwrap(), 0, "{}", built.stderr);
+        assert!(!built.stderr.contains("signature"), "{}", built.stderr);
+        assert!(signature.is_file(), "what came out the same stays signed");
+    }
     edit(&source, language.counts.0, language.counts.1);
+    if signed {
+        let built = bindery(&["plugin", "build"], &directory).await;
+        assert!(
+            built.stderr.contains("its signature is gone"),
+            "{}",
+            built.stderr
+        );
+        assert!(!signature.exists());
+    }
     let document = test(&directory).await;
     assert_eq!(document["failed"], 1, "{document:#}");
     let difference = &document["cases"][0]["differences"][0];
@@ -166,6 +190,27 @@ async fn from_new_to_fault(language: Language) {
         problem.contains(&place) && problem.contains("on purpose"),
         "{problem}"
     );
+
+    // A person sees the message and the place, and no stack of anybody's insides.
+    let shown = bindery(
+        &["plugin", "run", "--no-build", "--input", &input],
+        &directory,
+    )
+    .await;
+    assert_eq!(shown.code().unwrap(), 1);
+    let said = &shown.stderr;
+    assert!(
+        said.contains(&place) && said.contains("on purpose"),
+        "{said}"
+    );
+    for noise in [
+        "wasm function",
+        "interpreter.rs",
+        "RUST_BACKTRACE",
+        "vendor/",
+    ] {
+        assert!(!said.contains(noise), "{noise}: {said}");
+    }
 
     fs::write(&source, text + language.nonsense + "\n").unwrap();
     let built = bindery(&["plugin", "build"], &directory).await;
@@ -275,6 +320,15 @@ async fn what_is_wrong_with_a_package_is_told() {
         .map(|fault| fault["code"].as_str().unwrap())
         .collect();
     assert_eq!(codes, ["engine_not_named", "version_differs", "no_cases"]);
+    // As an archive it is the same.
+    let folder = home.path().join("folder");
+    let to = format!("dir:{}", folder.display());
+    let pushed = bindery(&["plugin", "publish", "--to", &to], home.path()).await;
+    assert_eq!(pushed.code().unwrap(), 0, "{}", pushed.stderr);
+    let archive = folder.join("system.sleep-9.9.9.bindery");
+    let of_archive = bindery(&["plugin", "check", "--json"], &archive).await;
+    assert_eq!(of_archive.code().unwrap(), 1);
+    assert_eq!(of_archive.document().unwrap(), document);
 
     let file = home.path().join("no.wasm");
     fs::write(&file, b"\0asm no").unwrap();
@@ -285,6 +339,66 @@ async fn what_is_wrong_with_a_package_is_told() {
         "{}",
         checked.stdout
     );
+}
+
+#[tokio::test]
+async fn a_package_that_is_older_than_its_sources_or_of_another_version_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let key = home.path().join("key");
+    let made = bindery(&["plugin", "key", "new"], &key).await;
+    assert_eq!(made.code().unwrap(), 0, "{}", made.stderr);
+    let again = bindery(&["plugin", "key", "new"], &key).await;
+    assert_eq!(again.code().unwrap(), 1);
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
+
+    // A project as a build has left it.
+    let project = home.path().join("project");
+    fs::create_dir_all(project.join("src")).unwrap();
+    let shipped = dist().unwrap().join("plugins/system.noop");
+    copy_tree(&shipped, &project.join("dist")).unwrap();
+    copy_tree(&shipped.join("cases"), &project.join("cases")).unwrap();
+    fs::copy(shipped.join("bindery.toml"), project.join("bindery.toml")).unwrap();
+    for file in ["Cargo.toml", "src/lib.rs", "src/table.csv", "notes.txt"] {
+        fs::write(project.join(file), "").unwrap();
+    }
+    let built = fs::File::open(project.join("dist/component.wasm")).unwrap();
+    let built = built.metadata().unwrap().modified().unwrap();
+    let set = |file: &str, seconds_after: u64| {
+        let file = fs::File::options().append(true).open(project.join(file));
+        let time = built + std::time::Duration::from_secs(seconds_after);
+        file.unwrap().set_modified(time).unwrap();
+    };
+    let sign = async || {
+        let sign = Cli::new(&["plugin", "sign", "--key"]).unwrap().arg(&key);
+        let signed = sign.arg(&project).finish().await.unwrap();
+        assert_eq!(signed.code().unwrap(), 0, "{}", signed.stderr);
+        signed.stderr
+    };
+    for file in ["Cargo.toml", "src/lib.rs", "src/table.csv"] {
+        set(file, 0);
+    }
+    set("notes.txt", 9);
+    let said = sign().await;
+    assert!(!said.contains("warning"), "{said}");
+    assert!(project.join("dist/bindery.sig").is_file());
+    for file in ["src/lib.rs", "src/table.csv", "Cargo.toml"] {
+        set(file, 9);
+        let said = sign().await;
+        let warned = format!("{file} was changed after");
+        assert!(said.contains(&warned), "{said}");
+        set(file, 0);
+    }
+    let said = sign().await;
+    assert!(!said.contains("warning"), "{said}");
+    edit(&project.join("bindery.toml"), "\"0.1.0\"", "\"9.9.9\"");
+    let said = sign().await;
+    assert!(said.contains("bindery.toml was changed"), "{said}");
+
+    edit(&project.join("dist/bindery.toml"), "\"0.1.0\"", "\"9.9.9\"");
+    let tested = bindery(&["plugin", "test", "--json"], &project.join("dist")).await;
+    tested.success().unwrap();
+    let warned = "warning: the package is 9.9.9, its task system.noop is 0.1.0";
+    assert!(tested.stderr.contains(warned), "{}", tested.stderr);
 }
 
 /// A step of the tutorial.

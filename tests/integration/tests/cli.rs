@@ -292,36 +292,90 @@ async fn a_flag_that_is_none_or_given_twice_is_a_usage_error() {
         .finish()
         .await
         .unwrap();
-    assert_eq!(finished.code().unwrap(), 1);
+    assert_eq!(finished.code().unwrap(), 2);
     assert_eq!(finished.document().unwrap()["code"], "unknown_task");
 }
 
 #[tokio::test]
-async fn an_unknown_task_fails_and_says_so_in_the_document() {
-    let finished = Cli::new(&["run", "no.such", "--json"])
-        .unwrap()
-        .finish()
-        .await
-        .unwrap();
-    assert_eq!(finished.code().unwrap(), 1);
-    assert_eq!(finished.document().unwrap()["code"], "unknown_task");
+async fn an_unknown_task_is_a_usage_error_that_says_what_may_be_meant() {
+    for (task, meant) in [
+        ("no.such", "bindery task list"),
+        ("system.slep", "`system.sleep`"),
+        ("sleep", "`system.sleep`"),
+        ("system.sleep@99.0.0", "`system.sleep@"),
+    ] {
+        let ran = Cli::new(&["run", task, "--json"]).unwrap();
+        let ran = ran.finish().await.unwrap();
+        assert_eq!(ran.code().unwrap(), 2, "{task}");
+        let document = ran.document().unwrap();
+        assert_eq!(document["code"], "unknown_task");
+        let fix = document["fix"].as_str().unwrap();
+        assert!(fix.contains(meant), "{task}: {fix}");
+        for words in [&["run"][..], &["task", "show"]] {
+            let said = Cli::new(words).unwrap().arg(task);
+            let said = said.finish().await.unwrap();
+            assert_eq!(said.code().unwrap(), 2, "{words:?} {task}");
+            assert_eq!(said.stdout, "");
+            assert!(said.stderr.contains(meant), "{words:?}: {}", said.stderr);
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_fails_and_is_named() {
+async fn files_that_cannot_be_read_are_a_usage_error_and_all_are_named() {
     let missing = Path::new("/nonexistent/receptor.pdb");
+    let directory = tempfile::tempdir().unwrap();
     let finished = bare_run()
         .input("receptor", missing)
-        .input("ligand", &example("ligand.sdf"))
-        .param("box", explicit_box())
+        .input("ligand", directory.path())
+        .arg("--param")
+        .arg("seed")
         .finish()
         .await
         .unwrap();
-    assert_eq!(finished.code().unwrap(), 1);
-    assert!(
-        finished.stderr.contains("/nonexistent/receptor.pdb"),
-        "{}",
-        finished.stderr
+    assert_eq!(finished.code().unwrap(), 2);
+    let document = finished.document().unwrap();
+    assert_eq!(document["code"], "usage");
+    assert_eq!(document["faults"].as_array().unwrap().len(), 3);
+    let directory = directory.path().to_str().unwrap();
+    for words in [
+        "/nonexistent/receptor.pdb (input `receptor`)",
+        directory,
+        "`--param seed` is not KEY=VALUE",
+    ] {
+        assert!(
+            finished.stderr.contains(words),
+            "{words}: {}",
+            finished.stderr
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_given_in_several_ways_is_named_and_one_member_can_tell_which() {
+    let check = || {
+        Cli::new(&["task", "validate", "docking.vina", "--json"])
+            .unwrap()
+            .input("receptor", &example("receptor.pdb"))
+            .input("ligand", &example("ligand.sdf"))
+    };
+    let missing = check().finish().await.unwrap();
+    assert_eq!(missing.code().unwrap(), 3);
+    let words = missing.document().unwrap()["violations"][0]["message"].to_string();
+    for way in ["`center`, `size`", "`around`"] {
+        assert!(words.contains(way), "{words}");
+    }
+    let checked = check()
+        .input("reference", &example("ligand.sdf"))
+        .arg("--box.padding")
+        .arg("5")
+        .finish()
+        .await
+        .unwrap();
+    let checked = checked.success().unwrap();
+    assert_eq!(
+        checked["parameters"]["box"],
+        json!({ "around": "reference", "padding": 5.0 })
     );
 }
 

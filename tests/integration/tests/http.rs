@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use bindery_testkit::{TestHost, dist, wait_for_condition};
+use bindery_testkit::{HostBuilder, TestHost, dist, wait_for_condition};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -28,6 +28,25 @@ async fn example(host: &TestHost) -> Result<(Value, Value)> {
         json!({ "receptor": receptor, "ligand": ligand }),
         json!({ "box": search, "exhaustiveness": 1, "num_modes": 3, "seed": 42 }),
     ))
+}
+
+#[tokio::test]
+async fn what_a_server_keeps_is_its_owners_and_its_log_is_plain_text_in_a_file() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let none = tempfile::tempdir()?;
+    let host = HostBuilder::default()
+        .argument("--plugins")
+        .argument(none.path())
+        .environment("BINDERY_LOG", "debug")
+        .start()
+        .await?;
+    let mode = std::fs::metadata(host.data())?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
+    host.get("/api/v1/tasks").await?.expect_status(200)?;
+    let log = host.log();
+    assert!(log.contains("DEBUG") && !log.contains('\u{1b}'), "{log}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -10,62 +10,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use bindery_integration::{program, project};
+use bindery_integration::{project, python_with};
 use bindery_testkit::{TestHost, wait_for_condition};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// A Python with the pinned client; none, with a loud word, where it cannot be had.
-fn python() -> Option<PathBuf> {
-    let pins = project().join("tests/integration/mcp/requirements.txt");
-    let pinned = std::fs::read_to_string(&pins).unwrap();
-    let environment = project().join("target/mcp-client");
-    let python = environment.join("bin/python");
-    let mark = environment.join("installed.txt");
-    if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == pinned) {
-        return Some(python);
-    }
-    let run = |command: &mut Command| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    let installed = program("python3")
-        .map_err(|error| error.to_string())
-        .and_then(|system| {
-            run(Command::new(system)
-                .args(["-m", "venv", "--clear"])
-                .arg(&environment))
-        })
-        .and_then(|()| {
-            run(Command::new(&python)
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                ])
-                .arg("--requirement")
-                .arg(&pins))
-        });
-    match installed {
-        Ok(()) => {
-            std::fs::write(&mark, pinned).unwrap();
-            Some(python)
-        }
-        Err(fault) => {
-            eprintln!("SKIPPED: no MCP client to test with: {fault}");
-            None
-        }
-    }
-}
 
 fn example(name: &str) -> PathBuf {
     project()
@@ -168,7 +121,7 @@ async fn check(host: &TestHost, python: &Path, mode: &str) -> Result<()> {
 
 #[tokio::test]
 async fn an_agent_of_others_uses_every_task() -> Result<()> {
-    let Some(python) = python() else {
+    let Some(python) = python_with("mcp") else {
         return Ok(());
     };
     let host = TestHost::start().await?;

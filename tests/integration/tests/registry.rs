@@ -16,7 +16,7 @@ use std::{
     process::Command,
 };
 
-use bindery_integration::{Cli, Finished, project};
+use bindery_integration::{Cli, Finished, copy_tree, project};
 use bindery_testkit::{HostBuilder, TestHost, dist};
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ impl Setting {
         fs::create_dir(place.path().join("none")).unwrap();
         // One that ships, changed, so that the host trusts it for its signature only.
         let package = place.path().join("package");
-        copy(&dist().unwrap().join("plugins").join(NAME), &package);
+        copy_tree(&dist().unwrap().join("plugins").join(NAME), &package).unwrap();
         let manifest = package.join("bindery.toml");
         let text = fs::read_to_string(&manifest).unwrap();
         let text = text.replace("[package]\n", "[package]\nkeywords = [\"probe\"]\n");
@@ -116,19 +116,6 @@ async fn cli(words: &[&str], paths: &[&Path]) -> Finished {
     let finished = cli.finish().await.unwrap();
     assert!(finished.status.success(), "{}", finished.stderr);
     finished
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// The client that `cargo xtask setup` installs; none, with a loud word, where it is absent.

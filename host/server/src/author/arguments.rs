@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::LocalArguments;
+use crate::cli::{LocalArguments, RequestArguments};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
@@ -58,7 +58,7 @@ pub(crate) struct TestArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
-    /// A component (`.wasm`), a package, or a project that was built
+    /// A component (`.wasm`), a package (directory or `.bindery` file), or a project that was built
     #[arg(default_value = ".")]
     pub(crate) path: PathBuf,
     /// Print one JSON document and nothing else
@@ -74,24 +74,11 @@ pub(crate) struct PluginRunArguments {
     /// Which task, when the plugin has several
     #[arg(long)]
     pub(crate) task: Option<String>,
-    /// File for an input slot; repeat for more
-    #[arg(short, long = "input", value_name = "SLOT=PATH")]
-    pub(crate) inputs: Vec<String>,
-    /// A parameter; see `bindery run --help`
-    #[arg(short, long = "param", value_name = "KEY=VALUE")]
-    pub(crate) parameters: Vec<String>,
-    /// JSON file with parameters; `--param` goes on top. `-` reads standard input
-    #[arg(long, value_name = "FILE")]
-    pub(crate) params: Option<PathBuf>,
-    /// Directory for `result.json` and the artifacts
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) request: RequestArguments,
     /// Run what was built last
     #[arg(long)]
     pub(crate) no_build: bool,
-    /// Print one JSON document and nothing else
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) local: LocalArguments,
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     arguments::{BuildArguments, Language},
-    project::{Project, Target},
+    project::{Project, Target, package_of},
     scaffold,
     tools::{self, CARGO, NODE, NPM, PYTHON, RUSTC},
 };
@@ -33,16 +33,7 @@ pub(crate) async fn package(directory: &Path, no_build: bool) -> anyhow::Result<
         Target::Project(project) if !no_build => {
             tokio::task::spawn_blocking(move || build(&project)).await?
         }
-        target => {
-            let package = target.package();
-            if !package.join("component.wasm").is_file() {
-                bail!(
-                    "{} has no component: build it first with `bindery plugin build`",
-                    package.display()
-                );
-            }
-            Ok(package)
-        }
+        _ => package_of(directory),
     }
 }
 

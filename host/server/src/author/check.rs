@@ -1,6 +1,10 @@
 //! `bindery plugin check`.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use bindery_registry::Manifest;
@@ -8,8 +12,8 @@ use bindery_runtime::Plugin;
 use bindery_trial::{check_definitions, probe_determinism};
 use serde_json::{Value, json};
 
-use super::{arguments::CheckArguments, build, test};
-use crate::exit::Exit;
+use super::{arguments::CheckArguments, project::package_of, test};
+use crate::{exit::Exit, plugin_registry};
 
 /// What a person would call each group of imports.
 const REACHES: [(&str, &str); 7] = [
@@ -34,11 +38,11 @@ struct Fault {
 }
 
 pub(crate) async fn command(arguments: CheckArguments) -> anyhow::Result<Exit> {
-    let is_component = arguments.path.is_file();
-    let package = if is_component {
-        None
+    let unpacked = tempfile::Builder::new().prefix("bindery-").tempdir()?;
+    let package = if arguments.path.is_file() {
+        unpack(&arguments.path, &unpacked.path().join("package"))?
     } else {
-        Some(build::package(&arguments.path, true).await?)
+        Some(package_of(&arguments.path)?)
     };
     let component = match &package {
         Some(package) => package.join("component.wasm"),
@@ -88,6 +92,15 @@ pub(crate) async fn command(arguments: CheckArguments) -> anyhow::Result<Exit> {
         print(size_bytes, manifest.as_ref(), plugin.as_deref(), &faults);
     }
     Ok(if wrong { Exit::Failed } else { Exit::Done })
+}
+
+/// The files of an archive, in a directory that does not exist yet; none when it is a component.
+fn unpack(file: &Path, directory: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if file.extension().is_none_or(|end| end != "bindery") {
+        return Ok(None);
+    }
+    plugin_registry::read(file)?.write(directory)?;
+    Ok(Some(directory.to_owned()))
 }
 
 fn manifest(package: &Path, faults: &mut Vec<Fault>) -> Option<Manifest> {
@@ -152,19 +165,27 @@ fn manifest_faults(manifest: &Manifest, plugin: &Plugin) -> Vec<Fault> {
             true,
         );
     }
-    for task in plugin.tasks() {
-        if task.version != manifest.package.version {
-            fault(
-                "version_differs",
-                format!(
-                    "the package is {}, its task {} is {}",
-                    manifest.package.version, task.id, task.version
-                ),
-                true,
-            );
-        }
+    for words in other_versions(manifest, plugin) {
+        fault("version_differs", words, true);
     }
     faults
+}
+
+/// Tasks whose version is not that of their package, in words.
+pub(crate) fn other_versions(manifest: &Manifest, plugin: &Plugin) -> Vec<String> {
+    let of_package = &manifest.package.version;
+    let others = plugin
+        .tasks()
+        .iter()
+        .filter(|task| task.version != *of_package);
+    others
+        .map(|task| {
+            format!(
+                "the package is {of_package}, its task {} is {}",
+                task.id, task.version
+            )
+        })
+        .collect()
 }
 
 fn case_faults(package: &Path, faults: &mut Vec<Fault>) {

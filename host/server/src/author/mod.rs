@@ -10,7 +10,7 @@
 pub(crate) mod arguments;
 mod build;
 mod check;
-mod project;
+pub(crate) mod project;
 mod run;
 mod scaffold;
 mod test;

@@ -6,12 +6,21 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use bindery_registry::Manifest;
+use bindery_registry::{COMPONENT_FILE, Manifest, Package, SIGNATURE_FILE};
 
 use super::arguments::Language;
 
 /// Directories of a project that belong to its package.
 const DATA: [&str; 2] = ["cases", "examples"];
+/// The package that is made of a project, in its directory.
+const DIST: &str = "dist";
+/// Directories that tools put into a project.
+const NO_SOURCES: [&str; 4] = [DIST, "target", "node_modules", "__pycache__"];
+/// What a component is made of, beside all that lies in `src`.
+const CODE: [&str; 5] = ["rs", "js", "mjs", "py", "wit"];
+const CODE_FILES: [&str; 3] = ["Cargo.toml", "package.json", "requirements.txt"];
+/// Files of a project that are looked at; a large project is not worth more for a warning.
+const SOURCES_MAX: usize = 10_000;
 
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -77,7 +86,7 @@ impl Project {
     }
 
     pub(crate) fn package(&self) -> PathBuf {
-        self.root.join("dist")
+        self.root.join(DIST)
     }
 
     /// Lays the package out from the component and the project's data; gives its directory.
@@ -106,10 +115,103 @@ impl Project {
                 copy(&entry.path(), &next.join(name))?;
             }
         }
+        keep_signature(&dist, &next)?;
         remove(&dist)?;
         fs::rename(&next, &dist).with_context(|| format!("failed to make {}", dist.display()))?;
         Ok(dist)
     }
+}
+
+/// The package that is meant by a path: that of a project, or what it names.
+///
+/// # Errors
+/// When it is a directory and neither a package nor a project that was built.
+pub(crate) fn package_of(path: &Path) -> anyhow::Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let package = Target::find(path)?.package();
+    if !package.join(COMPONENT_FILE).is_file() {
+        bail!(
+            "{} has no component: build it first with `bindery plugin build`",
+            package.display()
+        );
+    }
+    Ok(package)
+}
+
+/// A source that was changed since this package was made of its project; none where there is no
+/// project round it. What is packed as it is, is compared; code is younger or older.
+pub(crate) fn newer_source(package: &Path) -> Option<PathBuf> {
+    let package = package.canonicalize().ok()?;
+    let project = Project::find(package.parent()?).ok()?;
+    if project.package() != package {
+        return None;
+    }
+    let built = fs::metadata(package.join(COMPONENT_FILE))
+        .and_then(|metadata| metadata.modified())
+        .ok()?;
+    let mut directories = vec![project.root.clone()];
+    let mut seen = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).ok()?.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            seen += 1;
+            if seen > SOURCES_MAX {
+                return None;
+            }
+            if name.starts_with('.') || NO_SOURCES.contains(&name.as_ref()) {
+                continue;
+            }
+            let (Ok(kind), Ok(relative)) = (entry.file_type(), path.strip_prefix(&project.root))
+            else {
+                continue;
+            };
+            if kind.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let packed = package.join(relative);
+            let is_data = DATA.iter().any(|data| relative.starts_with(data));
+            let end = path.extension().and_then(|end| end.to_str());
+            let is_code = relative.starts_with("src")
+                || CODE_FILES.contains(&name.as_ref())
+                || end.is_some_and(|end| CODE.contains(&end));
+            let changed = if is_data || packed.is_file() {
+                fs::read(&path).ok() != fs::read(&packed).ok()
+            } else if !is_code {
+                false
+            } else {
+                let modified = entry.metadata().and_then(|metadata| metadata.modified());
+                modified.is_ok_and(|modified| modified > built)
+            };
+            if changed {
+                return Some(relative.to_owned());
+            }
+        }
+    }
+    None
+}
+
+/// A package that came out the same stays signed; of another one it is said that it is not.
+fn keep_signature(before: &Path, next: &Path) -> anyhow::Result<()> {
+    let signature = before.join(SIGNATURE_FILE);
+    if !signature.is_file() {
+        return Ok(());
+    }
+    let same = match (Package::read(before), Package::read(next)) {
+        (Ok(before), Ok(next)) => before.digest() == next.digest(),
+        _ => false,
+    };
+    if same {
+        return copy(&signature, &next.join(SIGNATURE_FILE));
+    }
+    eprintln!(
+        "note: the package has changed, so its signature is gone; sign it again with `bindery \
+         plugin sign`"
+    );
+    Ok(())
 }
 
 fn remove(directory: &Path) -> anyhow::Result<()> {

@@ -25,11 +25,7 @@ pub(crate) async fn command(arguments: PluginRunArguments) -> anyhow::Result<Exi
     local.dev = true;
     crate::run::run(RunArguments {
         task,
-        inputs: arguments.inputs,
-        parameters: arguments.parameters,
-        params: arguments.params,
-        out: arguments.out,
-        json: arguments.json,
+        request: arguments.request,
         local,
         own: OwnArguments::default(),
     })

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use bindery_registry::Package;
 use bindery_runtime::{Plugin, Runtime, RuntimeConfig};
 use bindery_trial::{Case, CaseReport, DirectoryFiles, StepSource, Steps, run_case};
 use serde_json::{Value, json};
@@ -14,9 +15,10 @@ use serde_json::{Value, json};
 use super::{
     arguments::TestArguments,
     build,
+    check::other_versions,
     project::{Project, Target},
 };
-use crate::{exit::Exit, host, paths, run::indent, settings::Settings};
+use crate::{exit::Exit, host, paths, settings::Settings, words};
 
 pub(crate) async fn command(arguments: TestArguments) -> anyhow::Result<Exit> {
     let package = build::package(&arguments.directory, arguments.no_build).await?;
@@ -28,6 +30,12 @@ pub(crate) async fn command(arguments: TestArguments) -> anyhow::Result<Exit> {
         bail!("there is no case to run: write one in cases/NAME/case.toml");
     }
     let plugin = load(&package.join("component.wasm")).await?;
+    for words in Package::read(&package)
+        .map(|package| other_versions(package.manifest(), &plugin))
+        .unwrap_or_default()
+    {
+        eprintln!("warning: {words}");
+    }
     let scratch = tempfile::Builder::new().prefix("bindery-").tempdir()?;
     let steps = steps(&arguments, &plugin, &cases, scratch.path()).await?;
     let mut reports = Vec::with_capacity(cases.len());
@@ -146,14 +154,14 @@ fn print(report: &CaseReport) {
         return;
     }
     for difference in &report.differences {
-        println!("        {difference}");
+        println!("        {}", words::headline(&difference.to_string()));
     }
     if let Some(failure) = &report.failure {
         if let Some(place) = &failure.place {
             println!("        at {place}");
         }
         if !failure.detail.is_empty() {
-            println!("{}", indent(&failure.detail));
+            println!("{}", words::detail(&failure.code, &failure.detail));
         }
     }
     for line in &report.lines {
