@@ -188,11 +188,12 @@ impl Inner {
                 CommitError::StorageFull { .. } => StoreFault::StorageFull,
                 other => StoreFault::Commit(other),
             })?;
+        // Before the swap: whoever sees that a task is gone finds here why.
+        self.records.write().insert(name.to_owned(), after.clone());
         let swapped = self.catalog.change(swap);
         for (digest, _) in &plugins {
             self.held.lock().remove(digest);
         }
-        self.records.write().insert(name.to_owned(), after);
         self.news.notify_one();
         Ok(swapped?)
     }
