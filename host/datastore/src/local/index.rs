@@ -41,7 +41,7 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    fn key() -> Bytes {
+    pub(super) fn key() -> Bytes {
         Table::INTERNAL.key(b"marker")
     }
 

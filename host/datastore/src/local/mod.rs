@@ -27,6 +27,7 @@
 //! Checkpoints (so a rebuild reads the whole journal: about a minute per million jobs), retention,
 //! and opening databases of idle organisations only when they are used.
 
+mod audit;
 mod database;
 mod flush;
 mod index;
@@ -52,6 +53,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+pub use self::audit::{Audit, AuditedWrite, Difference, DifferenceKind, IndexAudit, audit};
 use self::{
     database::{DatabaseState, IndexState},
     flush::{FlushSignal, ShortOfSpace},

@@ -144,7 +144,7 @@ fn start_threads(
 }
 
 /// Two processes on one journal would destroy it.
-fn lock(dir: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("LOCK");
     let file = OpenOptions::new()
         .create(true)
@@ -167,7 +167,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn list_indexes(index_dir: &Path) -> Result<BTreeSet<Database>, OpenError> {
+pub(super) fn list_indexes(index_dir: &Path) -> Result<BTreeSet<Database>, OpenError> {
     let io = |source| OpenError::Io {
         action: "list",
         path: index_dir.to_owned(),
