@@ -99,6 +99,9 @@ pub struct Options {
     /// How long committed rows stay in memory before they are written to the index. Longer spares
     /// more writes and makes opening after a crash slower.
     pub flush_interval: Duration,
+    /// Whether it is as it should be that there is no index: after a restore. Otherwise its making
+    /// is told as the fault that it is.
+    pub index_is_new: bool,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -110,6 +113,7 @@ impl Default for Options {
             free_bytes_min: 64 * 1024 * 1024,
             reserve_bytes: 16 * 1024 * 1024,
             flush_interval: Duration::from_secs(1),
+            index_is_new: false,
             clock: Arc::new(SystemClock::new()),
         }
     }

@@ -280,12 +280,17 @@ impl Opening<'_> {
                     first_position: self.reader.first_position(),
                 });
             }
-            tracing::error!(
-                database = %name,
-                reason,
-                records = self.recovery.last_position,
-                "index cannot be used; rebuilding it from the journal"
-            );
+            let records = self.recovery.last_position;
+            if self.options.index_is_new {
+                tracing::info!(database = %name, records, "building the index from the journal");
+            } else {
+                tracing::error!(
+                    database = %name,
+                    reason,
+                    records,
+                    "index cannot be used; rebuilding it from the journal"
+                );
+            }
             self.rebuilt.push((name, reason));
         }
         set_aside_and_report(&path, name).map_err(|error| self.replay_error(name, error))?;
