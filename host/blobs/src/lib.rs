@@ -22,6 +22,6 @@ mod staging;
 mod store;
 
 pub use error::{OpenError, PutError, ReadError, VerifyError};
-pub use list::{Listed, digest_file, list};
+pub use list::{Listed, digest_of, list};
 pub use read::BlobReader;
 pub use store::{Blobs, Options, Stored};

@@ -2,7 +2,7 @@
 //! process that uses it.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -70,20 +70,20 @@ fn sorted(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Digest of what a file holds, and of how many bytes that is; `each` gets them as they are read.
-/// Blocks.
+/// Digest of all that a reader gives, and how many bytes that was; `each` gets them as they are
+/// read. Blocks.
 ///
 /// # Errors
-/// When the file cannot be read, or `each` says so.
-pub fn digest_file(
-    file: &mut File,
+/// When it cannot be read, or `each` says so.
+pub fn digest_of(
+    reader: &mut impl Read,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<(Digest, u64)> {
     let mut hash = Sha256::new();
     let mut size_bytes = 0;
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let bytes = match file.read(&mut buffer) {
+        let bytes = match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => buffer.get(..count).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
