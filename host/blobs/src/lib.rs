@@ -16,10 +16,12 @@
 //! Quotas, references and the removal of blobs that nobody names are the caller's.
 
 mod error;
+mod list;
 mod read;
 mod staging;
 mod store;
 
 pub use error::{OpenError, PutError, ReadError, VerifyError};
+pub use list::{Listed, digest_of, list};
 pub use read::BlobReader;
 pub use store::{Blobs, Options, Stored};

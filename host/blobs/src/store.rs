@@ -30,7 +30,7 @@ use crate::{
     staging::{Staged, remove_stale},
 };
 
-const STAGING_DIR: &str = "staging";
+pub(crate) const STAGING_DIR: &str = "staging";
 /// Chunks between the stream that is read and the thread that writes: enough that neither waits
 /// for every chunk of the other, at most a few hundred KiB at usual chunk sizes.
 const CHUNKS_MAX: usize = 4;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     codec::DecodeError,
+    journal::Anchor,
     model::{Check, Database},
 };
 
@@ -225,4 +226,19 @@ pub enum VerifyError {
     },
     #[error("journal segment {number} is missing")]
     SegmentMissing { number: u32 },
+    /// The past is not what it was when the anchor was taken: the files were changed by someone who
+    /// computed the chain anew.
+    #[error("the journal's hash at {anchor} is another now: {found}")]
+    AnchorBroken { anchor: Anchor, found: Anchor },
+    #[error(
+        "{anchor} cannot be checked: the journal goes from position {first_position} to \
+         {last_position}"
+    )]
+    AnchorNotReached {
+        anchor: Anchor,
+        first_position: u64,
+        last_position: u64,
+    },
+    #[error("`{path}` is in use by another process")]
+    InUse { path: PathBuf },
 }

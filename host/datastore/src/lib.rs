@@ -12,6 +12,7 @@
 //! This crate knows keys, values, queues and events; what they mean is the caller's. It must not
 //! learn of jobs, tasks or HTTP.
 
+mod backup;
 mod clock;
 mod codec;
 #[cfg(feature = "conformance")]
@@ -26,11 +27,15 @@ mod model;
 mod plan;
 mod queue;
 
+pub use backup::{BackupFile, Pin, Snapshot, adopt};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use datastore::{Datastore, Wakeup};
 pub use error::{CommitError, CompleteError, OpenError, ReadError, RenewError, VerifyError};
-pub use journal::{Location, VerifyReport, verify};
-pub use local::{LocalDatastore, OpenReport, Options};
+pub use journal::{Anchor, Location, ParseAnchorError, VerifyReport, verify, verify_open};
+pub use local::{
+    Audit, AuditedWrite, Difference, DifferenceKind, IndexAudit, LocalDatastore, OpenReport,
+    Options, audit,
+};
 pub use memory::MemoryDatastore;
 pub use model::{
     CLAIM_ENTRIES_MAX, Check, Committed, Database, EVENTS_LIMIT_MAX, EntryId, EventQuery,

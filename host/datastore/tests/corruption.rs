@@ -300,6 +300,57 @@ async fn every_cut_of_the_last_segment_is_a_prefix_or_refused() {
     assert!(seen_prefixes > 10);
 }
 
+/// Every byte at which the last records may be cut: what was synced before them is never touched,
+/// and what is left of them goes whole.
+#[tokio::test]
+async fn every_byte_of_the_last_records_may_be_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let original = dir.path().join("original");
+    let store = open(&original).unwrap();
+    fill(&*store, 0, 30).await;
+    let segment_len = || {
+        let last = files(&original.join("journal")).pop().unwrap();
+        let len = fs::metadata(&last).unwrap().len();
+        (last, len)
+    };
+    // The files as they are between commits, while the store is open: a crash, not a close.
+    let (segment, settled) = segment_len();
+    let mut ends = vec![(settled, store.last_seq(ORG))];
+    for n in 0..3 {
+        let note = bindery_datastore::NewEvent::new("n", ["t"], serde_json::json!(n));
+        let key = format!("last/{n}").into_bytes();
+        let last = Transaction::new(ORG)
+            .put(bindery_datastore::Table::SETTINGS, key, vec![n; 20])
+            .event(note);
+        store.commit(last).await.unwrap();
+        let (same, len) = segment_len();
+        assert_eq!(same, segment, "the records are in one segment");
+        ends.push((len, store.last_seq(ORG)));
+    }
+    let journal = dir.path().join("journal");
+    copy_dir(&original.join("journal"), &journal);
+    let whole = fs::read(&segment).unwrap();
+    drop(store);
+    let name = segment.file_name().unwrap();
+    let (first, last) = (ends[0].0, ends[3].0);
+    for cut in first..=last {
+        let copy = dir.path().join("copy");
+        copy_dir(&journal, &copy.join("journal"));
+        fs::write(copy.join("journal").join(name), &whole[..cut as usize]).unwrap();
+        let store = open(&copy).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        let (end, seq) = ends.iter().rev().find(|(end, _)| *end <= cut).unwrap();
+        assert_eq!(store.last_seq(ORG), *seq, "cut at {cut}");
+        assert_eq!(store.open_report().torn_bytes, cut - end, "cut at {cut}");
+        for n in 0..3_u64 {
+            let key = format!("last/{n}");
+            let row = store.get(ORG, bindery_datastore::Table::SETTINGS, key.as_bytes());
+            assert_eq!(row.unwrap().is_some(), ends[0].1 + n < *seq, "cut at {cut}");
+        }
+        drop(store);
+        fs::remove_dir_all(&copy).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn missing_and_foreign_journals_are_refused() {
     let dir = tempfile::tempdir().unwrap();

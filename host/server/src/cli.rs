@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    admin::AdminCommand,
     author::arguments::{
         BuildArguments, CheckArguments, NewArguments, PluginRunArguments, TestArguments,
     },
@@ -48,6 +49,11 @@ pub(crate) enum Command {
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
+    },
+    /// Look after what is kept: verify, backup, restore
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
     },
     /// Compile one component; for this program itself, in a process of its own
     #[command(hide = true)]

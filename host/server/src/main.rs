@@ -13,6 +13,7 @@
     reason = "a command line prints"
 )]
 
+mod admin;
 mod author;
 mod cli;
 mod client;
@@ -48,6 +49,10 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long a server's tasks and its store get to come to rest. Whatever is cut off then is found in
+/// the journal.
+const CLOSE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
 fn main() -> ExitCode {
     let invocation = invocation::read();
     // Before there is a log, a runtime or a thread: it runs under tight limits.
@@ -63,10 +68,10 @@ fn main() -> ExitCode {
         };
         return ExitCode::from(bindery_plugins::run_compiler(&order));
     }
+    let serving =
+        matches!(&invocation, Invocation::Plain(cli) if matches!(cli.command, Command::Serve(_)));
     match &invocation {
-        Invocation::Plain(cli) => {
-            start_log(cli.verbose, matches!(cli.command, Command::Serve(_)));
-        }
+        Invocation::Plain(cli) => start_log(cli.verbose, serving),
         Invocation::OfTask(words) => start_log(words.verbose(), false),
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -104,12 +109,19 @@ fn main() -> ExitCode {
             } => engines::doctor(arguments).await,
             Command::Job { command } => job::command(command).await,
             Command::Plugin { command } => plugin_command(command).await,
+            Command::Admin { command } => admin::command(command).await,
             // Done above.
             Command::CompileComponent(_) => Ok(Exit::Failed),
         }
     });
-    // What blocking threads still do is worth nothing once the answer is out.
-    runtime.shutdown_background();
+    if serving {
+        // Whoever lets go of the store last closes it, be it a task: its index is brought up then,
+        // and the next start has nothing to replay.
+        runtime.shutdown_timeout(CLOSE_MAX);
+    } else {
+        // What blocking threads still do is worth nothing once the answer is out.
+        runtime.shutdown_background();
+    }
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -112,6 +112,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
         &[
             "bindery-bindings",
             "bindery-core",
+            "bindery-datastore",
             "bindery-guests-build",
             "bindery-runtime",
             "bindery-testkit",

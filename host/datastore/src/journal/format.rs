@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub(super) const FORMAT_VERSION: u32 = 1;
-pub(super) const SEGMENT_HEADER_BYTES: usize = 128;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 128;
 pub(super) const FRAME_HEADER_BYTES: usize = 68;
 const SEGMENT_MAGIC: [u8; 8] = *b"BINDERYJ";
 pub(super) const FRAME_MAGIC: [u8; 4] = *b"\xb1frm";
@@ -133,6 +133,13 @@ impl SegmentHeader {
             Err(error) => Err(HeaderError::Damaged(error.reason)),
         }
     }
+}
+
+/// A segment's header with another epoch. The chain of hashes is over frames, so it still holds.
+pub(crate) fn give_epoch(header: &[u8], epoch: [u8; 16]) -> std::io::Result<Vec<u8>> {
+    SegmentHeader::decode(header)
+        .map(|header| SegmentHeader { epoch, ..header }.encode())
+        .map_err(|_| std::io::ErrorKind::InvalidData.into())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,10 +27,11 @@ pub(crate) mod tests;
 mod verify;
 
 pub(crate) use append::{AppendError, Journal, JournalOptions, WrapSegment, free_bytes};
-pub(crate) use format::encode_record;
+pub(crate) use format::{Record, RecordEvent, SEGMENT_HEADER_BYTES, encode_record, give_epoch};
 pub(crate) use read::{Entry, JournalReader};
 pub(crate) use recover::Recovery;
-pub use verify::{VerifyReport, verify};
+pub use verify::{Anchor, ParseAnchorError, VerifyReport, verify, verify_open};
+pub(crate) use verify::{Tail, Visit, walk};
 
 /// Where a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -273,3 +273,110 @@ fn every_prefix_of_the_writes_is_opened() {
         assert!(found.iter().copied().eq(0..found.len() as u64));
     }
 }
+
+/// Frames of a segment, each with its header, and what comes before them.
+fn frames_of(data: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let (head, mut rest) = data.split_at(128);
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        let body = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
+        let (frame, after) = rest.split_at(68 + body);
+        frames.push(frame.to_vec());
+        rest = after;
+    }
+    (head.to_vec(), frames)
+}
+
+/// Gives a frame this position, and makes its checksums right, as whoever edits the past by hand
+/// would. The hash stays.
+fn sealed_again(mut frame: Vec<u8>, position: u64, salt: &[u8]) -> Vec<u8> {
+    let body = crc32fast::hash(&frame[68..]);
+    frame[12..16].copy_from_slice(&body.to_le_bytes());
+    frame[16..24].copy_from_slice(&position.to_le_bytes());
+    frame[24..32].copy_from_slice(&position.to_le_bytes());
+    let mut head = crc32fast::Hasher::new();
+    head.update(salt);
+    head.update(&frame[..64]);
+    frame[64..68].copy_from_slice(&head.finalize().to_le_bytes());
+    frame
+}
+
+#[test]
+fn a_past_that_was_edited_is_found_by_its_chain() {
+    let store = tempfile::tempdir().unwrap();
+    let dir = store.path().join("journal");
+    let faults = Arc::new(Faults::default());
+    let (mut journal, _) = open(&dir, &faults).unwrap();
+    for n in 0..6 {
+        journal.append(&[body(n)], 0).unwrap();
+    }
+    drop(journal);
+    let path = dir.join("00000001.log");
+    let honest = std::fs::read(&path).unwrap();
+    let (head, frames) = frames_of(&honest);
+    assert_eq!(frames.len(), 6);
+    let salt = &head[32..40].to_vec();
+    let reason_of = |frames: Vec<Vec<u8>>| {
+        let edited: Vec<Vec<u8>> = (1..)
+            .zip(frames)
+            .map(|(position, frame)| sealed_again(frame, position, salt))
+            .collect();
+        std::fs::write(&path, [head.clone(), edited.concat()].concat()).unwrap();
+        match super::verify(store.path()) {
+            Err(crate::VerifyError::Damaged {
+                position, reason, ..
+            }) => Some((position, reason)),
+            Ok(_) => None,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let broken = |position: u64| Some((position, "hash chain is broken".to_owned()));
+    assert_eq!(
+        reason_of(frames.clone()),
+        None,
+        "sealing again changes nothing"
+    );
+
+    let mut altered = frames.clone();
+    *altered[2].last_mut().unwrap() ^= 1;
+    assert_eq!(reason_of(altered), broken(3));
+    let mut swapped = frames.clone();
+    swapped.swap(1, 3);
+    assert_eq!(reason_of(swapped), broken(2));
+    let mut removed = frames.clone();
+    removed.remove(2);
+    assert_eq!(reason_of(removed), broken(3));
+    let mut doubled = frames.clone();
+    doubled.insert(4, frames[3].clone());
+    assert_eq!(reason_of(doubled), broken(5));
+
+    // Whole segments: one that is taken out, or put in another's place.
+    std::fs::write(&path, &honest).unwrap();
+    let (mut journal, _) = open(&dir, &faults).unwrap();
+    for n in 6..40 {
+        journal.append(&[body(n)], 0).unwrap();
+    }
+    drop(journal);
+    super::verify(store.path()).unwrap();
+    let segment = |n: u32| dir.join(format!("{n:08}.log"));
+    let kept = std::fs::read(segment(2)).unwrap();
+    std::fs::remove_file(segment(2)).unwrap();
+    let error = super::verify(store.path()).unwrap_err();
+    assert!(matches!(
+        error,
+        crate::VerifyError::SegmentMissing { number: 2 }
+    ));
+    // The third under the name and number of the second.
+    let mut third = std::fs::read(segment(3)).unwrap();
+    third[12..16].copy_from_slice(&2_u32.to_le_bytes());
+    let crc = crc32fast::hash(&third[..124]);
+    third[124..128].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(segment(2), third).unwrap();
+    let error = super::verify(store.path()).unwrap_err();
+    assert!(
+        matches!(error, crate::VerifyError::Damaged { .. }),
+        "{error}"
+    );
+    std::fs::write(segment(2), kept).unwrap();
+    super::verify(store.path()).unwrap();
+}

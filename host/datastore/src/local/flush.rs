@@ -19,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use super::{
     Shared,
     database::{DatabaseState, IndexState},
-    index::{Index, IndexError, Marker, Row, set_aside},
+    index::{self, Index, IndexError, Marker, Row, set_aside},
     layer::Layer,
     postings::{Block, block_key, block_of, decode_block, encode_block, merge},
     replay::rebuild,
@@ -260,6 +260,17 @@ pub(super) fn has_room_to_open(path: &Path, reserve: &Reserve) -> bool {
     let dir = path.parent().unwrap_or(path);
     let has_room = || crate::journal::free_bytes(dir).is_ok_and(|free| free >= wanted);
     has_room() || (reserve.spend() && has_room())
+}
+
+/// Spares the next opening what this run wrote. What goes wrong costs that opening its time only.
+pub(super) fn summarise(shared: &Shared, database: Database) {
+    let path = index_path(&shared.index_dir, database);
+    if !has_room_to_open(&path, &shared.reserve) {
+        return;
+    }
+    if let Err(error) = index::summarise(&path) {
+        tracing::warn!(%database, reason = %error, "could not sum an index up");
+    }
 }
 
 /// The index, made or repaired when need be.

@@ -27,6 +27,9 @@ use crate::{
 /// How long to wait for the lock of an index that was just closed in this process: sled's
 /// background threads give it up a little after the last handle is dropped.
 pub(super) const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Rows applied since an opening, in bytes, from which on a summary is worth its time. sled writes a
+/// few times that, and reads some 500 MB in a second.
+const SUMMARY_AFTER_BYTES: u64 = 16 * 1024 * 1024;
 /// Damaged indexes kept per database; each may be as large as the index.
 const DAMAGED_KEPT_MAX: u32 = 3;
 
@@ -41,7 +44,7 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    fn key() -> Bytes {
+    pub(super) fn key() -> Bytes {
         Table::INTERNAL.key(b"marker")
     }
 
@@ -136,6 +139,8 @@ pub(super) struct Index {
     file: File,
     /// Up to where blocks were allocated for the file, in bytes. Only the flusher changes it.
     allocated_to: AtomicU64,
+    /// Bytes of rows that were applied since it was opened.
+    applied_bytes: AtomicU64,
 }
 
 impl fmt::Debug for Index {
@@ -199,6 +204,7 @@ impl Index {
             db: Some(db),
             file,
             allocated_to: AtomicU64::new(0),
+            applied_bytes: AtomicU64::new(0),
         })
     }
 
@@ -240,6 +246,12 @@ impl Index {
     /// Applies writes at once. Others wait meanwhile (sled has one lock for this, shared by all
     /// its databases), so callers keep batches small.
     pub(super) fn apply(&self, rows: &[Row]) -> Result<(), IndexError> {
+        let bytes: usize = rows
+            .iter()
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len))
+            .sum();
+        self.applied_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
         contained(|| {
             let mut batch = sled::Batch::default();
             for (key, value) in rows {
@@ -278,6 +290,11 @@ impl Index {
         Ok(())
     }
 
+    /// Whether so much was applied that the next opening will take long, see [`summarise`].
+    pub(super) fn wants_summary(&self) -> bool {
+        self.applied_bytes.load(Ordering::Relaxed) >= SUMMARY_AFTER_BYTES
+    }
+
     /// Makes everything applied so far durable.
     pub(super) fn sync(&self) -> Result<(), IndexError> {
         contained(|| self.db()?.flush())?;
@@ -296,6 +313,14 @@ impl Drop for Index {
             tracing::error!(reason = %error, "could not close an index in order");
         }
     }
+}
+
+/// Lets sled write a summary of its pages. It does so only when it is opened, by reading all that it
+/// wrote since the last opening: 5 s after a million jobs, in which nobody should have to wait for a
+/// start. So that is done at the end of the run that wrote them.
+pub(super) fn summarise(path: &Path) -> Result<(), IndexError> {
+    // Pages are not read for it.
+    Index::open_any(path, 1024 * 1024).map(drop)
 }
 
 /// Moves an index out of the way, so that a new one can be built, and returns where it went.

@@ -27,6 +27,7 @@
 //! Checkpoints (so a rebuild reads the whole journal: about a minute per million jobs), retention,
 //! and opening databases of idle organisations only when they are used.
 
+mod audit;
 mod database;
 mod flush;
 mod index;
@@ -52,6 +53,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+pub use self::audit::{Audit, AuditedWrite, Difference, DifferenceKind, IndexAudit, audit};
 use self::{
     database::{DatabaseState, IndexState},
     flush::{FlushSignal, ShortOfSpace},
@@ -97,6 +99,9 @@ pub struct Options {
     /// How long committed rows stay in memory before they are written to the index. Longer spares
     /// more writes and makes opening after a crash slower.
     pub flush_interval: Duration,
+    /// Whether it is as it should be that there is no index: after a restore. Otherwise its making
+    /// is told as the fault that it is.
+    pub index_is_new: bool,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -108,6 +113,7 @@ impl Default for Options {
             free_bytes_min: 64 * 1024 * 1024,
             reserve_bytes: 16 * 1024 * 1024,
             flush_interval: Duration::from_secs(1),
+            index_is_new: false,
             clock: Arc::new(SystemClock::new()),
         }
     }

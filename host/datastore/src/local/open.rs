@@ -144,7 +144,7 @@ fn start_threads(
 }
 
 /// Two processes on one journal would destroy it.
-fn lock(dir: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("LOCK");
     let file = OpenOptions::new()
         .create(true)
@@ -167,7 +167,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn list_indexes(index_dir: &Path) -> Result<BTreeSet<Database>, OpenError> {
+pub(super) fn list_indexes(index_dir: &Path) -> Result<BTreeSet<Database>, OpenError> {
     let io = |source| OpenError::Io {
         action: "list",
         path: index_dir.to_owned(),
@@ -280,12 +280,17 @@ impl Opening<'_> {
                     first_position: self.reader.first_position(),
                 });
             }
-            tracing::error!(
-                database = %name,
-                reason,
-                records = self.recovery.last_position,
-                "index cannot be used; rebuilding it from the journal"
-            );
+            let records = self.recovery.last_position;
+            if self.options.index_is_new {
+                tracing::info!(database = %name, records, "building the index from the journal");
+            } else {
+                tracing::error!(
+                    database = %name,
+                    reason,
+                    records,
+                    "index cannot be used; rebuilding it from the journal"
+                );
+            }
             self.rebuilt.push((name, reason));
         }
         set_aside_and_report(&path, name).map_err(|error| self.replay_error(name, error))?;

@@ -130,7 +130,19 @@ pub(super) fn run(
         tracing::warn!("closed with the index behind; the next opening brings it up");
     }
     // Indexes are closed before the lock is given up, so that the next opening finds them free.
-    shared.databases.write().clear();
+    let closed = std::mem::take(&mut *shared.databases.write());
+    let grown: Vec<Database> = closed
+        .iter()
+        .filter(|(_, state)| match &*state.index.read() {
+            IndexState::Ready(index) => index.wants_summary(),
+            _ => false,
+        })
+        .map(|(name, _)| *name)
+        .collect();
+    drop(closed);
+    for name in grown {
+        flush::summarise(shared, name);
+    }
     drop(lock);
 }
 
