@@ -156,10 +156,8 @@ pub fn audit(
         }
     };
     let index_dir = dir.join(INDEX_DIR);
-    let names = match list_indexes(&index_dir) {
-        Ok(names) => names,
-        Err(_) => BTreeSet::new(),
-    };
+    // Where there is no directory of indexes, there is none of them.
+    let names = list_indexes(&index_dir).unwrap_or_default();
     let mut opened = BTreeMap::new();
     for name in names {
         opened.insert(
