@@ -9,7 +9,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Output,
     sync::{
         Arc,
@@ -45,19 +45,6 @@ fn document(output: &Output, code: i32) -> Value {
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-/// A blob of some content.
-fn some_blob(data: &Path) -> PathBuf {
-    let heads = fs::read_dir(data.join("blobs")).unwrap();
-    let mut blobs: Vec<PathBuf> = heads
-        .filter_map(|head| fs::read_dir(head.unwrap().path()).ok())
-        .flatten()
-        .map(|blob| blob.unwrap().path())
-        .filter(|path| path.extension().is_none())
-        .collect();
-    blobs.sort();
-    blobs.remove(0)
 }
 
 fn rewrite(path: &Path, content: &[u8]) {
@@ -177,26 +164,19 @@ async fn a_backup_beside_writers_becomes_a_server_that_has_all_that_was_acknowle
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_is_named_and_a_damaged_backup_is_not_restored() -> Result<()> {
     let mut host = TestHost::start().await?;
-    host.upload("files", "a.txt", b"abc".repeat(500))
-        .await?
-        .expect_status(201)?;
+    let uploaded = host.upload("files", "a.txt", b"abc".repeat(500)).await?;
+    let name = uploaded.expect_status(201)?.json()?["digest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     host.terminate()?;
     host.ended().await?;
     let data = host.data();
     let tar = host.path("backup.tar");
     document(&admin(&["backup", text(&tar), "--json"], &data), 0);
 
-    let blob = some_blob(&data);
-    let name = format!(
-        "sha256:{}{}",
-        blob.parent()
-            .unwrap()
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap(),
-        blob.file_name().unwrap().to_str().unwrap()
-    );
+    let (head, tail) = name.strip_prefix("sha256:").unwrap().split_at(2);
+    let blob = data.join("blobs").join(head).join(tail);
     let good = fs::read(&blob)?;
     let mut bad = good.clone();
     bad[0] ^= 1;

@@ -156,6 +156,7 @@ pub fn audit(
         }
     };
     let index_dir = dir.join(INDEX_DIR);
+    // Where there is no directory of indexes, there is none of them.
     let names = list_indexes(&index_dir).unwrap_or_default();
     let mut opened = BTreeMap::new();
     for name in names {
