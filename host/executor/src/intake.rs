@@ -125,7 +125,7 @@ impl Intake {
         };
         let directories = self.stage(&request.inputs)?;
         let input = directories.as_ref().map(RunDirectories::input);
-        let verdict = entry.plugin.validate(request, input).await;
+        let verdict = entry.plugin.validate_for(Some(org), request, input).await;
         drop(directories);
         let mut validated = match verdict {
             Ok(validated) if faults.is_empty() => validated,

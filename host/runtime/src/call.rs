@@ -69,6 +69,12 @@ pub(crate) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Turn {
+    pub(crate) const fn handle(&self) -> &tokio::runtime::Handle {
+        &self.handle
+    }
+}
+
 impl Runtime {
     /// Makes one call on a fresh store, on the bounded pool of blocking threads. Where nobody
     /// waits for the answer any more, because this future was dropped, the guest is stopped.
@@ -169,14 +175,28 @@ impl Runtime {
     where
         F: AsyncFnOnce(&mut Store<GuestState>) -> BodyResult<T>,
     {
+        let mut store = self.store(spec)?;
+        self.call_on(turn, spec, &mut store, body)
+    }
+
+    /// Makes one call on this store on this thread. After a failure the store is of no more use.
+    pub(crate) fn call_on<T, F>(
+        &self,
+        turn: &mut Turn,
+        spec: &CallSpec,
+        store: &mut Store<GuestState>,
+        body: F,
+    ) -> Result<Answer<T>, GuestFailure>
+    where
+        F: AsyncFnOnce(&mut Store<GuestState>) -> BodyResult<T>,
+    {
         let started = Instant::now();
         let cpu_before = thread_cpu_us();
-        let mut store = self.store(spec)?;
         let stderr = store.data().stderr.clone();
         let abandoned = &mut turn.abandoned;
         let outcome = turn.handle.block_on(async {
             // The epoch does not cover host calls: the timeout goes round the whole call.
-            let call = tokio::time::timeout(spec.limits.wall + TICK * 2, body(&mut store));
+            let call = tokio::time::timeout(spec.limits.wall + TICK * 2, body(store));
             match abandoned {
                 None => Some(call.await),
                 Some(abandoned) => tokio::select! {
@@ -227,6 +247,23 @@ impl Runtime {
             },
             lines: state.lines.take(),
         })
+    }
+
+    /// Makes a store that has answered ready for its next call: nothing that the host kept of the
+    /// last one is left, and the limits are those of this call.
+    pub(crate) fn rearm(
+        &self,
+        store: &mut Store<GuestState>,
+        spec: &CallSpec,
+    ) -> Result<(), GuestFailure> {
+        let http = GuestHttp::new(&self.shared.http, &spec.grants.hosts);
+        store
+            .data_mut()
+            .begin(&spec.grants, spec.seed, &spec.limits, http)
+            .map_err(|error| GuestFailure::host(spec.phase, error))?;
+        store.set_hostcall_fuel(spec.limits.hostcall_bytes);
+        set_deadline(store, spec.limits.wall);
+        Ok(())
     }
 
     /// A store with the limits of this call; its deadline starts now. On the thread that makes

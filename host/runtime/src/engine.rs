@@ -17,7 +17,7 @@ use wasmtime::{
 
 use crate::{
     BreakWatch, HttpConfig, LimitClasses, cache::CompileCache, disk::note_opened_files,
-    http::HttpShared, state::GuestState,
+    http::HttpShared, state::GuestState, warm::KEPT_IN_ALL_MAX,
 };
 
 /// How often the epoch moves: a guest that loops is noticed within one tick of its deadline.
@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     calls_max: usize,
     /// Permits for monitors; a step whose monitor gets none runs without progress.
     pub(crate) sessions: Arc<Semaphore>,
+    /// Permits for instances that are kept for their next call.
+    pub(crate) warm: Arc<Semaphore>,
     pub(crate) limits: LimitClasses,
     pub(crate) http: Arc<HttpShared>,
     /// Told of breaks; set once, by whoever watches.
@@ -133,6 +135,7 @@ impl Runtime {
                 calls: Arc::new(Semaphore::new(calls_max)),
                 calls_max,
                 sessions: Arc::new(Semaphore::new(config.sessions_max)),
+                warm: Arc::new(Semaphore::new(KEPT_IN_ALL_MAX)),
                 limits: config.limits,
                 http: Arc::new(HttpShared::new(&config.http)),
                 watch: OnceLock::new(),
@@ -220,13 +223,16 @@ fn settings(config: &RuntimeConfig, pooled: bool) -> Config {
     if pooled {
         let instances =
             u32::try_from(config.calls_max.saturating_add(config.sessions_max)).unwrap_or(1000);
+        // Instances that wait for their next call have places of their own, as many as the largest
+        // component needs: they must not take those of instances that work.
+        let warm = u32::try_from(KEPT_IN_ALL_MAX).unwrap_or(0);
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(instances)
+        pool.total_component_instances(instances.saturating_add(warm))
             // A Rust component has 2 to 4 core instances, one of Python many.
-            .total_core_instances(instances.saturating_mul(4).max(300))
-            .total_memories(instances.saturating_add(64))
-            .total_tables(instances.saturating_mul(4).max(300))
-            .total_stacks(instances)
+            .total_core_instances(instances.saturating_mul(4).max(300) + warm * 300)
+            .total_memories(instances.saturating_add(64) + warm * 8)
+            .total_tables(instances.saturating_mul(4).max(300) + warm * 300)
+            .total_stacks(instances.saturating_add(warm))
             .max_core_instances_per_component(300)
             .max_tables_per_component(300)
             .max_memories_per_component(8)

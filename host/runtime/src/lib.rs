@@ -7,8 +7,9 @@
 //!   breaks, the host breaks.
 //!
 //! Invariants:
-//! - Every call runs on a fresh instance with limits of its own, on a bounded pool of blocking
-//!   threads and never on a tokio worker. An instance that failed is never used again.
+//! - Every call has limits of its own and runs on a bounded pool of blocking threads, never on a
+//!   tokio worker, on a fresh instance; but checks of a request may use one again, for the same
+//!   organisation, where a plugin starts slowly. An instance that failed is never used again.
 //! - A guest sees no environment, no arguments, no real clock and no real chance: the random source
 //!   is seeded from the request, so an answer can be repeated. Computing may talk to hosts that its
 //!   package was granted by name; nothing else may.
@@ -36,6 +37,7 @@ mod schema;
 mod session;
 mod state;
 mod validate;
+mod warm;
 
 pub use self::{
     call::CallGrants,

@@ -90,6 +90,10 @@ impl MemoryLimiter {
         }
     }
 
+    pub(crate) const fn set_limit(&mut self, limit_bytes: usize) {
+        self.limit_bytes = limit_bytes;
+    }
+
     fn take(&mut self, bytes: usize) -> Result<(), MemoryLimitExceeded> {
         let asked_bytes = self.used_bytes.saturating_add(bytes);
         if asked_bytes > self.limit_bytes {

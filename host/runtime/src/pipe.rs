@@ -51,6 +51,11 @@ impl CappedPipe {
         )
     }
 
+    /// Forgets what was written.
+    pub(crate) fn clear(&self) {
+        *self.kept.lock() = Kept::default();
+    }
+
     fn append(&self, bytes: &[u8]) {
         let mut kept = self.kept.lock();
         let room = HEAD_BYTES_MAX

@@ -1,6 +1,6 @@
 //! A loaded component.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bindery_bindings::{
     convert,
@@ -15,7 +15,10 @@ use wasmtime::component::Component;
 
 use crate::{
     CallGrants, CallLimits, GuestFailure, HttpHosts, LimitClasses, ParameterSchema, Runtime,
-    call::CallSpec, health::Health, state::GuestState,
+    call::{CallSpec, thread_cpu_us},
+    health::Health,
+    state::GuestState,
+    warm::{StartCost, WarmPool},
 };
 
 /// A component larger than this is refused before it is looked at.
@@ -102,6 +105,8 @@ pub struct Plugin {
     formats: Option<FormatDescription>,
     imports: Vec<String>,
     pub(crate) health: Health,
+    /// For instances that are kept, when it starts so slowly that this is worth it.
+    pub(crate) warm: Option<Arc<WarmPool>>,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -153,6 +158,19 @@ impl Plugin {
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// Whether it starts so slowly that instances are kept for checks of an organisation's
+    /// requests.
+    #[must_use]
+    pub const fn keeps_instances(&self) -> bool {
+        self.warm.is_some()
+    }
+
+    /// Instances that wait for their next call now.
+    #[must_use]
+    pub fn instances_kept(&self) -> usize {
+        self.warm.as_ref().map_or(0, |pool| pool.kept())
     }
 
     /// The first import that only a package with granted hosts may have.
@@ -363,6 +381,7 @@ impl Runtime {
             formats: None,
             imports,
             health: Health::default(),
+            warm: None,
         };
         if plugin.definition.is_none() && plugin.format.is_none() {
             return Err(LoadError::NothingExported);
@@ -370,7 +389,11 @@ impl Runtime {
         if plugin.definition.is_some() && plugin.engine.is_none() && plugin.compute.is_none() {
             return Err(LoadError::NoTaskInterface);
         }
-        plugin.tasks = plugin.describe_tasks().await?;
+        let start;
+        (plugin.tasks, start) = plugin.describe_tasks().await?;
+        plugin.warm = start
+            .filter(|start| start.is_worth_keeping())
+            .map(|_| Arc::default());
         plugin.formats = plugin.describe_formats().await?;
         plugin.schemas = plugin
             .tasks
@@ -437,11 +460,16 @@ fn interface(name: &str) -> Option<(&str, &str)> {
 }
 
 impl Plugin {
-    async fn describe_tasks(&self) -> Result<Vec<Arc<TaskDefinition>>, LoadError> {
+    /// Its tasks, and what starting it costs beside asking it again.
+    async fn describe_tasks(
+        &self,
+    ) -> Result<(Vec<Arc<TaskDefinition>>, Option<StartCost>), LoadError> {
         let Some(definition) = &self.definition else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         };
         let mut answers = Vec::new();
+        // Of the second round, when what the first one read from disk is in memory.
+        let mut start = None;
         for _ in 0..2 {
             let definition = definition.clone();
             let spec = self.spec(
@@ -453,12 +481,23 @@ impl Plugin {
             let answer = self
                 .runtime
                 .call(spec, async move |store| {
+                    let began = thread_cpu_us();
                     let facet = definition.instantiate(store).await?;
-                    Ok(Ok(facet.describe(store).await?))
+                    let said = facet.describe(store).await?;
+                    let first = thread_cpu_us();
+                    // What cannot be asked twice is no fault, and keeps no instance either.
+                    let again = facet.describe(store).await;
+                    let start = again.is_ok_and(|again| again == said).then(|| StartCost {
+                        first: Duration::from_micros(first.saturating_sub(began)),
+                        second: Duration::from_micros(thread_cpu_us().saturating_sub(first)),
+                    });
+                    Ok(Ok((said, start)))
                 })
                 .await
                 .map_err(LoadError::Describe)?;
-            answers.push(answer.value);
+            let (said, cost) = answer.value;
+            answers.push(said);
+            start = cost;
         }
         let (Some(first), Some(second)) = (answers.pop(), answers.pop()) else {
             return Err(LoadError::NotDeterministic);
@@ -482,7 +521,7 @@ impl Plugin {
         if distinct.len() != tasks.len() {
             return Err(LoadError::Contract("two tasks have the same id".to_owned()));
         }
-        Ok(tasks)
+        Ok((tasks, start))
     }
 
     async fn describe_formats(&self) -> Result<Option<FormatDescription>, LoadError> {

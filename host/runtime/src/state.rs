@@ -48,33 +48,10 @@ impl GuestState {
         http: GuestHttp,
     ) -> wasmtime::Result<Self> {
         let stderr = CappedPipe::default();
-        let mut wasi = WasiCtx::builder();
-        wasi.stderr(stderr.clone())
-            // `println!` in a plugin is a log line too: nobody else reads it.
-            .stdout(stderr.clone())
-            .allow_blocking_current_thread(true)
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .secure_random(Xoshiro256PlusPlus::seed_from_u64(seed))
-            .insecure_random(Xoshiro256PlusPlus::seed_from_u64(seed.rotate_left(32)))
-            .insecure_random_seed(u128::from(seed))
-            .max_random_size(RANDOM_BYTES_MAX)
-            .wall_clock(FixedClock)
-            .monotonic_clock(CountingClock::default());
-        if let Some(directory) = &grants.input {
-            wasi.preopened_dir(directory, "/in", FsPerms::ReadOnly)?;
-        }
-        if let Some(directory) = &grants.work {
-            wasi.preopened_dir(directory, "/work", FsPerms::ReadWrite)?;
-        }
-        if let Some(directory) = &grants.out {
-            wasi.preopened_dir(directory, "/out", FsPerms::ReadWrite)?;
-        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         Ok(Self {
-            wasi: wasi.build(),
+            wasi: wasi(grants, seed, &stderr)?,
             table,
             memory: MemoryLimiter::new(limits.memory_bytes),
             stderr,
@@ -84,6 +61,53 @@ impl GuestState {
             http,
         })
     }
+
+    /// Begins another call of the same guest, which keeps its memory and its handles. Those of its
+    /// standard streams lead to the pipe that there was, so that one is emptied.
+    pub(crate) fn begin(
+        &mut self,
+        grants: &CallGrants,
+        seed: u64,
+        limits: &CallLimits,
+        http: GuestHttp,
+    ) -> wasmtime::Result<()> {
+        self.stderr.clear();
+        self.wasi = wasi(grants, seed, &self.stderr)?;
+        self.memory.set_limit(limits.memory_bytes);
+        self.lines = GuestLines::default();
+        self.disk = DiskMeter::start(grants, limits.disk_bytes);
+        self.progress = None;
+        self.http = http;
+        Ok(())
+    }
+}
+
+/// WASI of one call, as the guest sees it.
+fn wasi(grants: &CallGrants, seed: u64, stderr: &CappedPipe) -> wasmtime::Result<WasiCtx> {
+    let mut wasi = WasiCtx::builder();
+    wasi.stderr(stderr.clone())
+        // `println!` in a plugin is a log line too: nobody else reads it.
+        .stdout(stderr.clone())
+        .allow_blocking_current_thread(true)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .secure_random(Xoshiro256PlusPlus::seed_from_u64(seed))
+        .insecure_random(Xoshiro256PlusPlus::seed_from_u64(seed.rotate_left(32)))
+        .insecure_random_seed(u128::from(seed))
+        .max_random_size(RANDOM_BYTES_MAX)
+        .wall_clock(FixedClock)
+        .monotonic_clock(CountingClock::default());
+    if let Some(directory) = &grants.input {
+        wasi.preopened_dir(directory, "/in", FsPerms::ReadOnly)?;
+    }
+    if let Some(directory) = &grants.work {
+        wasi.preopened_dir(directory, "/work", FsPerms::ReadWrite)?;
+    }
+    if let Some(directory) = &grants.out {
+        wasi.preopened_dir(directory, "/out", FsPerms::ReadWrite)?;
+    }
+    Ok(wasi.build())
 }
 
 impl WasiView for GuestState {

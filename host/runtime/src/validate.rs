@@ -7,7 +7,7 @@ use bindery_bindings::{
     host::bindery::task::types as wit,
 };
 use bindery_core::{
-    CostReceipt, Estimate, GuestError, Notice, Request, Violation, limits,
+    CostReceipt, Estimate, GuestError, Notice, OrgId, Request, Violation, limits,
     schema_words::codes::NO_VARIANT,
 };
 use serde_json::Value;
@@ -42,9 +42,23 @@ impl Plugin {
         request: Request,
         input: Option<PathBuf>,
     ) -> Result<Validated, GuestFailure> {
+        self.validate_for(None, request, input).await
+    }
+
+    /// The same for an organisation: a plugin that starts slowly keeps the instance for the next
+    /// request of that organisation, and of no other. Without one the instance is a fresh one.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub async fn validate_for(
+        self: &Arc<Self>,
+        org: Option<OrgId>,
+        request: Request,
+        input: Option<PathBuf>,
+    ) -> Result<Validated, GuestFailure> {
         let quick = request.inputs.is_empty();
         let plugin = Arc::clone(self);
-        let work = move |mut turn: Turn| plugin.validate_in(&mut turn, request, input);
+        let work = move |mut turn: Turn| plugin.validate_in(&mut turn, org, request, input);
         if quick {
             // Over before another thread would have woken up.
             self.runtime.with_turn_in_place(PHASE, work).await
@@ -65,21 +79,23 @@ impl Plugin {
         input: Option<PathBuf>,
     ) -> Result<Validated, GuestFailure> {
         let mut turn = self.runtime.turn_here(PHASE, handle)?;
-        self.validate_in(&mut turn, request, input)
+        self.validate_in(&mut turn, None, request, input)
     }
 
     fn validate_in(
         &self,
         turn: &mut Turn,
+        org: Option<OrgId>,
         request: Request,
         input: Option<PathBuf>,
     ) -> Result<Validated, GuestFailure> {
-        self.counted(self.validate_uncounted(turn, request, input))
+        self.counted(self.validate_uncounted(turn, org, request, input))
     }
 
     fn validate_uncounted(
         &self,
         turn: &mut Turn,
+        org: Option<OrgId>,
         mut request: Request,
         input: Option<PathBuf>,
     ) -> Result<Validated, GuestFailure> {
@@ -111,17 +127,47 @@ impl Plugin {
         };
         let spec = self.spec(PHASE, limits, grants, request.seed);
         let asked = wit::Request::from(&request);
-        let answer = self.runtime.call_here(turn, &spec, async |store| {
-            let facet = definition.instantiate(store).await?;
-            Ok(Ok(facet.validate(store, &asked).await?))
-        });
-        match answer {
+        // The directories of a call are given to an instance when it starts: with files, each has
+        // its own.
+        let keeper = self
+            .warm
+            .as_ref()
+            .zip(org)
+            .filter(|_| spec.grants.input.is_none());
+        let answer = match keeper {
+            None => self
+                .runtime
+                .call_here(turn, &spec, async |store| {
+                    let facet = definition.instantiate(store).await?;
+                    Ok(Ok(facet.validate(store, &asked).await?))
+                })
+                .map(|answer| (answer, None)),
+            Some((pool, org)) => {
+                self.runtime
+                    .call_warm(turn, &spec, pool, org, async |store, facet| {
+                        let facet = match facet {
+                            Some(facet) => facet,
+                            None => definition.instantiate(store).await?,
+                        };
+                        let said = facet.validate(store, &asked).await?;
+                        Ok(Ok((said, facet)))
+                    })
+            }
+        };
+        let (outcome, instance) = match answer {
             // The schema's faults are the user's; a guest that breaks on such a request as well
             // must not hide them.
-            Err(GuestFailure::Broke(_)) if !faults.is_empty() => Err(refused(faults)),
-            Err(failure) => Err(failure),
-            Ok(answer) => verdict(answer, faults),
+            Err(GuestFailure::Broke(_)) if !faults.is_empty() => (Err(refused(faults)), None),
+            Err(failure) => (Err(failure), None),
+            Ok((answer, instance)) => (verdict(answer, faults), instance),
+        };
+        // One that answered with rubbish is as broken as one that trapped.
+        if let Some(instance) = instance
+            && matches!(outcome, Ok(_) | Err(GuestFailure::Refused(_)))
+        {
+            instance.keep();
         }
+        outcome
     }
 }
 

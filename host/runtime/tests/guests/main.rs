@@ -28,6 +28,7 @@ mod monitors;
 mod rubbish;
 mod traps;
 mod unharmed;
+mod warm;
 
 /// Fails to compile where a guest has no test of its name.
 macro_rules! assert_test_exists {
@@ -40,7 +41,7 @@ macro_rules! assert_test_exists {
 mod all {
     pub(super) use super::{
         columns::*, files::*, floods::*, good::*, http::*, load::*, loops::*, memory::*,
-        monitors::*, rubbish::*, traps::*,
+        monitors::*, rubbish::*, traps::*, warm::*,
     };
 }
 
