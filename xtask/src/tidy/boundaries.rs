@@ -113,6 +113,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "bindery-bindings",
             "bindery-core",
             "bindery-datastore",
+            "bindery-dispatcher",
             "bindery-guests-build",
             "bindery-runtime",
             "bindery-testkit",
@@ -207,7 +208,7 @@ const HOMES: [Home; 18] = [
     },
     Home {
         package: "tokio-tungstenite",
-        crates: &["bindery-testkit"],
+        crates: &["bindery-server", "bindery-testkit"],
     },
     Home {
         package: "ureq",
