@@ -45,10 +45,7 @@ const TASKS: [&str; 5] = [
 ];
 /// Jobs of one label, of which there are thousands.
 const LABEL_JOBS: u64 = 250;
-const LABELS: Table = match Table::custom(0x49) {
-    Some(table) => table,
-    None => Table::JOBS,
-};
+const LABELS: Table = Table::INDEX_JOBS_LABEL;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
