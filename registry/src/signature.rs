@@ -420,7 +420,7 @@ mod tests {
         );
         let loaded = SigningKey::load(&path).unwrap();
         assert_eq!(loaded.public(), key.public());
-        assert!(matches!(key.save(&path), Err(KeyError::Write { .. })));
+        assert!(matches!(key.save(&path), Err(KeyError::Exists { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
             SigningKey::load(&path),

@@ -30,9 +30,6 @@ use bindery_testkit::{HostBuilder, TestHost};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Executions of the busy measurement, and of the one that goes one by one.
 const MANY: usize = 20_000;
 const SINGLES: usize = 1_000;

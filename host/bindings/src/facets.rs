@@ -1,7 +1,7 @@
 //! One facet of a component, whichever version of the contract it was built for.
 //!
 //! A facet is found by the name under which a component exports it, at load; from then on callers
-//! see the current types only. Which version is called is decided in one place, by [`of_either!`];
+//! see the current types only. Which version is called is decided in one place, by `of_either!`;
 //! a function says what is called, and what of its answer changed since the first contract.
 
 use wasmtime::{

@@ -44,11 +44,6 @@ use crate::{
     invocation::Invocation,
 };
 
-/// Submitting and ending work allocates many small records on several threads, and sled more: with
-/// this allocator they take two thirds of the processor time of glibc's (docs/performance.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long a server's tasks and its store get to come to rest. Whatever is cut off then is found in
 /// the journal.
 const CLOSE_MAX: std::time::Duration = std::time::Duration::from_secs(10);

@@ -187,10 +187,10 @@ async fn publishes_under_load_fail_no_call_and_mix_no_versions() -> Result<()> {
     // The store keeps what it has read of executions, up to a bound: as much for each here as there.
     let each = before.saturating_sub(at_first) / quiet.execute.len().max(1) as u64;
     let level = before + each * storm.execute.len() as u64 + GROWTH_BYTES_MAX;
-    wait_for_condition("memory to be back at its level", SOON, async || {
+    let back = wait_for_condition("memory to be back at its level", SOON, async || {
         Ok((host.resident_bytes()? <= level).then_some(()))
     })
-    .await?;
+    .await;
     eprintln!(
         "memory: {} MiB before the clients, {} MiB after {} requests without a publish, {} MiB after {} \
          with {publishes}",
@@ -200,6 +200,7 @@ async fn publishes_under_load_fail_no_call_and_mix_no_versions() -> Result<()> {
         host.resident_bytes()? >> 20,
         storm.execute.len(),
     );
+    back?;
     host.is_healthy().await
 }
 
