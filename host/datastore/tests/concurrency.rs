@@ -131,3 +131,58 @@ async fn many_databases_share_one_journal() {
         assert_eq!(events.len(), 50);
     }
 }
+
+/// Many blocks of events reach the index in several batches; whoever reads meanwhile misses none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_have_no_gap_while_the_index_catches_up() {
+    const PER_TRANSACTION: u64 = 100;
+    const TRANSACTIONS: u64 = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        flush_interval: Duration::from_millis(1),
+        index_cache_bytes: 64 * 1024,
+        ..options()
+    };
+    let store = Arc::new(LocalDatastore::open(dir.path(), options).unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+        readers.push(std::thread::spawn(move || {
+            let (mut after_seq, mut reads) = (0, 0_u64);
+            while !stop.load(Ordering::Relaxed) {
+                let last = store.last_seq(ORG);
+                let query = EventQuery::topic("t", after_seq, 1_000);
+                let events = store.events(ORG, &query).unwrap();
+                for event in &events {
+                    after_seq += 1;
+                    assert_eq!(event.seq, after_seq, "events are missing");
+                }
+                reads += 1;
+                if after_seq >= last && last > 1_000 {
+                    // From near the end again, where the index is being written.
+                    after_seq = last - 1_000;
+                }
+            }
+            reads
+        }));
+    }
+    for n in 0..TRANSACTIONS {
+        let mut transaction = Transaction::new(ORG);
+        for event in 0..PER_TRANSACTION {
+            // Rows as well, so that a layer takes several batches.
+            transaction = transaction
+                .put(
+                    Table::JOBS,
+                    (n * PER_TRANSACTION + event).to_be_bytes().to_vec(),
+                    vec![7; 2_000],
+                )
+                .event(NewEvent::new("n", ["t"], json!(event)));
+        }
+        store.commit(transaction).await.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.join().unwrap() > 0);
+    }
+}

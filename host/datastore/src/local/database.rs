@@ -233,17 +233,21 @@ impl DatabaseState {
                 }
             }
         }
+        // While `frozen` is being applied, the index may have any part of it: of two blocks that
+        // were read one after the other, the later one may have it and the earlier one not. So
+        // what is the same is found by its seq, not by where the index ends.
         let layers = self.layers.read();
+        let mut newer: Vec<Posting> = Vec::new();
         for layer in layers.frozen.as_deref().into_iter().chain([&layers.active]) {
-            // The index may have part of `frozen` already.
-            let after = found.last().map_or(after_seq, |posting| posting.seq);
-            found.extend(
-                layer
-                    .postings(topic, after)
-                    .iter()
-                    .take(limit.saturating_sub(found.len()))
-                    .cloned(),
-            );
+            newer.extend(layer.postings(topic, after_seq).iter().take(limit).cloned());
+        }
+        drop(layers);
+        if !newer.is_empty() {
+            // Those of layers first: they have their event at hand.
+            newer.append(&mut found);
+            found = newer;
+            found.sort_by_key(|posting| posting.seq);
+            found.dedup_by_key(|posting| posting.seq);
         }
         found.truncate(limit);
         Ok(found)
