@@ -22,8 +22,8 @@ use bindery_benches::{
 use bindery_core::{AttemptEnding, OrgId};
 use bindery_datastore::{Database, Datastore, LocalDatastore, Options};
 use bindery_dispatcher::{
-    AttemptReport, Dispatcher, DispatcherConfig, Executor, Resources, ResultBody, Submission,
-    UpdateSink, WorkOrder,
+    AttemptReport, Dispatcher, Executor, Resources, ResultBody, Rules, Submission, UpdateSink,
+    WorkOrder,
     records::{ResourcesRecord, UsageRecord},
 };
 use bindery_testkit::{HostBuilder, TestHost};
@@ -148,7 +148,7 @@ async fn in_process() -> Result<Figures> {
         cpu_cores: 2,
         memory_bytes: 1 << 30,
     };
-    let config = DispatcherConfig::shared(capacity, 3);
+    let config = Rules::shared(capacity, 3);
     let dispatcher = Dispatcher::start(Arc::clone(&datastore), Arc::new(Nothing), config).await?;
     let store = dispatcher.store(OrgId::BUILT_IN);
     let mut wakeups = datastore.subscribe();

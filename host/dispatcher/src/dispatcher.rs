@@ -16,7 +16,7 @@ use crate::{
     bell::Bell,
     event_loop::{Command, EventLoop, WORKER},
     executor::Executor,
-    machine::{CancelFound, Resources, Rules},
+    machine::{CancelFound, Rules},
     progress::{Live, LiveTable},
     records::{ExecutionRecord, IdempotencyRecord, InputRecord, NoticeRecord, ResourcesRecord},
     store::{ExecutionStore, StoreError, execution_key},
@@ -29,41 +29,6 @@ pub(crate) const QUEUE: &str = "executions";
 /// Commands in flight; each sender has at most one at a time, so this only has to be no smaller
 /// than what keeps senders from waiting in turn.
 const INBOX: usize = 1024;
-
-/// Settings of the dispatcher.
-#[derive(Debug, Clone, Copy)]
-pub struct DispatcherConfig {
-    /// What all executions together may use.
-    pub capacity: Resources,
-    /// What the executions of one organisation together may use.
-    pub org_capacity: Resources,
-    /// Executions of one organisation that may run at a time.
-    pub org_running_max: u32,
-    /// Tries of one execution, when each ending could be cured by another.
-    pub attempts_max: u32,
-}
-
-impl DispatcherConfig {
-    /// A host that any organisation may have to itself while no other wants it.
-    #[must_use]
-    pub const fn shared(capacity: Resources, attempts_max: u32) -> Self {
-        Self {
-            capacity,
-            org_capacity: Resources::UNLIMITED,
-            org_running_max: u32::MAX,
-            attempts_max,
-        }
-    }
-
-    const fn rules(self) -> Rules {
-        Rules {
-            capacity: self.capacity,
-            org_capacity: self.org_capacity,
-            org_running_max: self.org_running_max,
-            attempts_max: self.attempts_max,
-        }
-    }
-}
 
 /// A checked request on its way into the queue.
 #[derive(Debug, Clone)]
@@ -171,7 +136,7 @@ impl Dispatcher {
     pub async fn start(
         datastore: Arc<dyn Datastore>,
         executor: Arc<dyn Executor>,
-        config: DispatcherConfig,
+        rules: Rules,
     ) -> Result<Self, CommitError> {
         let taken_back = datastore.release(WORKER).await?;
         if taken_back > 0 {
@@ -196,7 +161,7 @@ impl Dispatcher {
             (shared.live.clone(), shared.waiting.clone()),
             Arc::clone(&shared.bell),
             shared.stop.clone(),
-            config.rules(),
+            rules,
         );
         let task = tokio::spawn(event_loop.run(inbox));
         if let Ok(mut slot) = shared.task.lock() {

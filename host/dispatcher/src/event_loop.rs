@@ -428,9 +428,11 @@ impl EventLoop {
             return;
         }
         for candidate in self.machine.drain() {
-            self.waiting.remove(candidate.execution);
-        }
-        for (execution, held) in std::mem::take(&mut self.held) {
+            let execution = candidate.execution;
+            self.waiting.remove(execution);
+            let Some(held) = self.held.remove(&execution) else {
+                continue;
+            };
             let again = QueueEntry::new(QUEUE, execution.as_bytes().to_vec())
                 .priority(held.lease.priority)
                 .attempt(held.lease.attempt.saturating_sub(1));

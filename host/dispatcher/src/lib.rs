@@ -27,15 +27,14 @@ mod worker;
 
 pub use self::{
     dispatcher::{
-        CancelError, Cancelled, Dispatcher, DispatcherConfig, RetryError, Submission, SubmitError,
-        Submitted,
+        CancelError, Cancelled, Dispatcher, RetryError, Submission, SubmitError, Submitted,
     },
     executor::{
         AttemptReport, AttemptUpdate, Executor, Problem, ProducedArtifact, ResultBody, UpdateSink,
         WorkOrder,
     },
     job_index::JobQuery,
-    machine::Resources,
+    machine::{Resources, Rules},
     progress::Live,
     store::{ExecutionStore, Page, StoreError},
 };

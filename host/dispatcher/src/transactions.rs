@@ -63,38 +63,19 @@ pub(crate) fn submission_transaction(
         created: now,
         finished: None,
     };
-    let mut transaction = store
-        .transaction()
-        .put(
-            Table::EXECUTIONS,
-            execution_key(execution),
-            encode("execution", &record)?,
-        )
-        .enqueue(
-            QueueEntry::new(QUEUE, execution.as_bytes().to_vec()).priority(submission.priority),
-        )
-        .event(NewEvent::new(
-            "job.created",
-            topics(&record),
-            json!({
-                "job_id": record.job_id,
-                "task": record.task,
-                "task_version": record.task_version,
-                "status": status,
-                "executions": [record.id],
-                "labels": record.labels,
-            }),
-        ))
-        .event(NewEvent::new(
-            "execution.queued",
-            topics(&record),
-            json!({
-                "execution_id": record.id,
-                "job_id": record.job_id,
-                "task": record.task,
-                "status": status,
-            }),
-        ));
+    let mut transaction = store.transaction().event(NewEvent::new(
+        "job.created",
+        topics(&record),
+        json!({
+            "job_id": record.job_id,
+            "task": record.task,
+            "task_version": record.task_version,
+            "status": status,
+            "executions": [record.id],
+            "labels": record.labels,
+        }),
+    ));
+    transaction = queued(transaction, execution, &record)?;
     transaction = put_job(transaction, job, &job_record, None)?;
     if let Some((key, fingerprint)) = &submission.idempotency {
         let idempotency = IdempotencyRecord {
@@ -113,6 +94,31 @@ pub(crate) fn submission_transaction(
             );
     }
     Ok(transaction)
+}
+
+/// Adds a new execution: its record, its place in the queue, and the word of it.
+fn queued(
+    transaction: Transaction,
+    execution: ExecutionId,
+    record: &ExecutionRecord,
+) -> Result<Transaction, StoreError> {
+    Ok(transaction
+        .put(
+            Table::EXECUTIONS,
+            execution_key(execution),
+            encode("execution", record)?,
+        )
+        .enqueue(QueueEntry::new(QUEUE, execution.as_bytes().to_vec()).priority(record.priority))
+        .event(NewEvent::new(
+            "execution.queued",
+            topics(record),
+            json!({
+                "execution_id": record.id,
+                "job_id": record.job_id,
+                "task": record.task,
+                "status": record.status,
+            }),
+        )))
 }
 
 /// A new execution of a job that has ended. `job` with how it is stored.
@@ -141,12 +147,6 @@ pub(crate) fn again_transaction(
     let transaction = store
         .transaction()
         .check(Table::JOBS, job_key(job), Expect::Equals(before))
-        .put(
-            Table::EXECUTIONS,
-            execution_key(execution),
-            encode("execution", &record)?,
-        )
-        .enqueue(QueueEntry::new(QUEUE, execution.as_bytes().to_vec()).priority(record.priority))
         .event(NewEvent::new(
             "job.updated",
             topics(&record),
@@ -155,17 +155,8 @@ pub(crate) fn again_transaction(
                 "status": status,
                 "executions": job_record.executions,
             }),
-        ))
-        .event(NewEvent::new(
-            "execution.queued",
-            topics(&record),
-            json!({
-                "execution_id": record.id,
-                "job_id": record.job_id,
-                "task": record.task,
-                "status": status,
-            }),
         ));
+    let transaction = queued(transaction, execution, &record)?;
     put_job(transaction, job, &job_record, Some(&status_before))
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::Context;
 use bindery_blobs::Blobs;
 use bindery_datastore::{Datastore, LocalDatastore, MemoryDatastore, Options};
-use bindery_dispatcher::{Dispatcher, DispatcherConfig};
+use bindery_dispatcher::{Dispatcher, Rules};
 use bindery_engines::Engines;
 use bindery_executor::{
     ExecutorConfig, HostExecutor, Intake, Library, LogDirectory, PinnedPlugins,
@@ -192,7 +192,7 @@ impl Host {
         let dispatcher = Dispatcher::start(
             Arc::clone(&datastore),
             Arc::new(executor),
-            DispatcherConfig::shared(settings.capacity(), ATTEMPTS_MAX),
+            Rules::shared(settings.capacity(), ATTEMPTS_MAX),
         )
         .await
         .context("failed to start the dispatcher")?;

@@ -33,8 +33,8 @@ use bindery_core::{
 };
 use bindery_datastore::{Datastore, MemoryDatastore};
 use bindery_dispatcher::{
-    AttemptReport, AttemptUpdate, Dispatcher, DispatcherConfig, Executor, Page, ProducedArtifact,
-    Resources, ResultBody, StoreError, Submission, UpdateSink, WorkOrder,
+    AttemptReport, AttemptUpdate, Dispatcher, Executor, Page, ProducedArtifact, Resources,
+    ResultBody, Rules, StoreError, Submission, UpdateSink, WorkOrder,
     records::{InputRecord, NoticeRecord, ProblemRecord, ResourcesRecord, UsageRecord},
 };
 use bindery_executor::{
@@ -135,7 +135,7 @@ impl TestHost {
             cpu_cores: 2,
             memory_bytes: 1 << 30,
         };
-        let config = DispatcherConfig::shared(capacity, 2);
+        let config = Rules::shared(capacity, 2);
         let dispatcher = Dispatcher::start(Arc::clone(&datastore), Arc::new(executor), config)
             .await
             .unwrap();

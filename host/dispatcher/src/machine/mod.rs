@@ -104,6 +104,19 @@ pub struct Rules {
     pub attempts_max: u32,
 }
 
+impl Rules {
+    /// A host that any organisation may have to itself while no other wants it.
+    #[must_use]
+    pub const fn shared(capacity: Resources, attempts_max: u32) -> Self {
+        Self {
+            capacity,
+            org_capacity: Resources::UNLIMITED,
+            org_running_max: u32::MAX,
+            attempts_max,
+        }
+    }
+}
+
 /// An execution that was claimed from its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
