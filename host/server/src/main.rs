@@ -26,6 +26,7 @@ mod paths;
 mod plugin;
 mod plugin_registry;
 mod plugins;
+mod progress;
 mod publishing;
 mod request;
 mod run;

@@ -1,7 +1,6 @@
 //! `bindery run` and `bindery task validate`: one request, in this process, no server.
 
 use std::{
-    io::IsTerminal,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +10,6 @@ use bindery_api::documents;
 use bindery_core::{ExecutionId, ExecutionStatus, OrgId, Violation};
 use bindery_datastore::{Database, EventQuery};
 use bindery_executor::{IntakeError, Mode};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,7 +17,7 @@ use crate::{
     cli::RunArguments,
     exit::Exit,
     host::{Host, Storage},
-    paths, request,
+    paths, progress, request,
     settings::Settings,
     tasks, words,
 };
@@ -233,7 +231,7 @@ async fn follow(
     voice: &Voice,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<ExecutionStatus> {
-    let bar = progress_bar(voice);
+    let bar = progress::bar(voice.json);
     let database = Database::Org(OrgId::BUILT_IN);
     let mut wakeups = host.datastore.subscribe();
     let topic = format!("execution:{execution}");
@@ -245,20 +243,7 @@ async fn follow(
         for event in events {
             seq = event.seq;
             match event.name.as_str() {
-                "execution.progress" => {
-                    if let Some(done) = event.data.get("progress").and_then(Value::as_f64) {
-                        // A bar of a thousand steps; the share is 0..=1.
-                        #[expect(
-                            clippy::cast_possible_truncation,
-                            clippy::cast_sign_loss,
-                            reason = "clamped"
-                        )]
-                        bar.set_position((done.clamp(0.0, 1.0) * 1000.0) as u64);
-                    }
-                    if let Some(stage) = event.data.get("stage").and_then(Value::as_str) {
-                        bar.set_message(stage.to_owned());
-                    }
-                }
+                "execution.progress" => progress::show(&bar, &event.data),
                 "execution.finished" => {
                     bar.finish_and_clear();
                     let status = event.data.get("status").and_then(Value::as_str);
@@ -277,20 +262,6 @@ async fn follow(
             }
         }
     }
-}
-
-fn progress_bar(voice: &Voice) -> ProgressBar {
-    let bar = ProgressBar::new(1000);
-    if voice.json || !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg:24} {wide_bar} {percent:>3} % {elapsed:>5}")
-    {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 /// Writes results and artifacts, and says how it ended.

@@ -10,6 +10,7 @@ use bindery_api_types::{
     Cancellation, Executed, FileInfo, Job, JobPage, JobResults, JobSummary, Results,
 };
 use reqwest::Method;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use self::arguments::{
@@ -166,11 +167,11 @@ async fn list(arguments: ListArguments) -> anyhow::Result<Exit> {
         ("task", arguments.task.as_ref()),
         ("label", arguments.label.as_ref()),
     ];
-    let query: Vec<String> = filters
+    let given: Vec<_> = filters
         .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", encoded(value?))))
+        .filter_map(|(name, value)| Some((name, value?)))
         .collect();
-    let request = client.request(Method::GET, &format!("jobs?{}", query.join("&")));
+    let request = client.request(Method::GET, "jobs").query(&given);
     let page = client.send::<JobPage>(request).await?.body;
     if arguments.json {
         println!("{:#}", serde_json::to_value(&page)?);
@@ -183,19 +184,6 @@ async fn list(arguments: ListArguments) -> anyhow::Result<Exit> {
         eprintln!("no jobs");
     }
     Ok(Exit::Done)
-}
-
-/// A value of a query: all but unreserved characters as percent signs (RFC 3986, section 2.3).
-fn encoded(value: &str) -> String {
-    value
-        .bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 fn line(job: &JobSummary) -> String {
@@ -268,32 +256,43 @@ async fn logs(arguments: LogsArguments) -> anyhow::Result<Exit> {
 }
 
 async fn cancel(arguments: JobArguments) -> anyhow::Result<Exit> {
-    let client = Client::new(&arguments.client)?;
-    let path = format!("jobs/{}/cancel", in_path(&arguments.job)?);
-    let request = client.request(Method::POST, &path);
-    let answer = client.send::<Cancellation>(request).await?.body;
-    if arguments.json {
-        println!("{:#}", serde_json::to_value(&answer)?);
-    } else if answer.stopping {
-        println!("{} is being stopped", answer.job_id);
-    } else {
-        println!("{} is {}", answer.job_id, answer.status);
-    }
-    Ok(Exit::Done)
+    change(&arguments, "cancel", |answer: &Cancellation| {
+        if answer.stopping {
+            format!("{} is being stopped", answer.job_id)
+        } else {
+            format!("{} is {}", answer.job_id, answer.status)
+        }
+    })
+    .await
 }
 
 async fn retry(arguments: JobArguments) -> anyhow::Result<Exit> {
+    change(&arguments, "retry", |answer: &Executed| {
+        let Executed {
+            job_id,
+            status,
+            execution_id,
+            ..
+        } = answer;
+        format!("{job_id} is {status} again as {execution_id}")
+    })
+    .await
+}
+
+/// Asks for a change of a job, and prints the answer or what it means.
+async fn change<T: Serialize + DeserializeOwned>(
+    arguments: &JobArguments,
+    verb: &str,
+    words: impl Fn(&T) -> String,
+) -> anyhow::Result<Exit> {
     let client = Client::new(&arguments.client)?;
-    let path = format!("jobs/{}/retry", in_path(&arguments.job)?);
+    let path = format!("jobs/{}/{verb}", in_path(&arguments.job)?);
     let request = client.request(Method::POST, &path);
-    let answer = client.send::<Executed>(request).await?.body;
+    let answer = client.send::<T>(request).await?.body;
     if arguments.json {
         println!("{:#}", serde_json::to_value(&answer)?);
     } else {
-        println!(
-            "{} is {} again as {}",
-            answer.job_id, answer.status, answer.execution_id
-        );
+        println!("{}", words(&answer));
     }
     Ok(Exit::Done)
 }

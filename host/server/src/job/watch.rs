@@ -1,14 +1,11 @@
 //! Follows a job over the WebSocket: it takes up again what a broken connection missed.
 
-use std::{
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bindery_api_types::{ClientFrame, JobStatusDocument, ServerFrame};
 use futures::{SinkExt, StreamExt};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -18,7 +15,7 @@ use tokio_tungstenite::{
 };
 
 use super::{in_path, job};
-use crate::{client::Client, exit::Exit};
+use crate::{client::Client, exit::Exit, progress};
 
 /// A server that is silent for so long is asked whether it is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -37,7 +34,7 @@ struct Place {
 /// Shows progress until the job has ended, and says how.
 pub(super) async fn watch(client: &Client, id: &str, as_json: bool) -> anyhow::Result<Exit> {
     let id = in_path(id)?;
-    let bar = bar(as_json);
+    let bar = progress::bar(as_json);
     let mut place = Place::default();
     let mut away: Option<Instant> = None;
     let ended = loop {
@@ -76,20 +73,6 @@ pub(super) async fn watch(client: &Client, id: &str, as_json: bool) -> anyhow::R
             _ => Exit::Failed,
         },
     })
-}
-
-fn bar(hidden: bool) -> ProgressBar {
-    let bar = ProgressBar::new(1000);
-    if hidden || !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg:36} {wide_bar} {percent:>3} % {elapsed:>5}")
-    {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 enum Broken {
@@ -174,21 +157,14 @@ async fn look(
     Ok(ended.then_some(now))
 }
 
+/// What an event says of progress, or where the job is now.
 fn show(bar: &ProgressBar, data: &Value) {
-    if let Some(done) = data.get("progress").and_then(Value::as_f64) {
-        // A bar of a thousand steps; the share is 0..=1.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped"
-        )]
-        bar.set_position((done.clamp(0.0, 1.0) * 1000.0) as u64);
-    }
-    let word = ["stage", "status"]
-        .into_iter()
-        .find_map(|name| data.get(name).and_then(Value::as_str));
-    if let Some(word) = word.filter(|word| !word.is_empty()) {
-        bar.set_message(word.to_owned());
+    progress::show(bar, data);
+    let without_stage = data.get("stage").is_none();
+    if let Some(status) = data.get("status").and_then(Value::as_str)
+        && without_stage
+    {
+        bar.set_message(status.to_owned());
     }
 }
 
